@@ -1,0 +1,81 @@
+"""Typed errors: each says which file, what was found, what was expected and how to mend it.
+
+Every :class:`InputError` means the call or the input is wrong (exit status 2 of ``masg-sam``); any other
+:class:`MasgSamError` means the work failed inside (exit status 1).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class MasgSamError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(MasgSamError):
+    """The call or the input is wrong, and the user can mend it.
+
+    Args:
+        problem: one sentence that names what is wrong.
+        path: the file or folder concerned.
+        found: what was there.
+        expected: what should have been there.
+        mend: what the user can do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: str | Path | None = None,
+        found: object = None,
+        expected: object = None,
+        mend: str | None = None,
+    ) -> None:
+        self.problem, self.path, self.found, self.expected, self.mend = problem, path, found, expected, mend
+        lines = [f"{path}: {problem}" if path is not None else problem]
+        for name, value in (("found", found), ("expected", expected), ("mend", mend)):
+            if value is not None:
+                lines.append(f"  {name + ':':<10}{value}")
+        super().__init__("\n".join(lines))
+
+
+class ConfigError(InputError):
+    """A setting is unknown, of the wrong type, or does not go with another one."""
+
+
+class LayoutError(InputError):
+    """A folder is in no layout we know, or a pair of image and label is incomplete."""
+
+
+class ImageError(InputError):
+    """An image or label file cannot be read, or its voxels cannot be used."""
+
+
+class GeometryError(InputError):
+    """Image and label, or the channels of a case, do not lie on the same grid."""
+
+
+class LabelError(InputError):
+    """A label holds values that name no class, or nothing at all."""
+
+
+class WeightsError(InputError):
+    """Pre-trained weights are missing, damaged, or not those of the model asked for."""
+
+
+class CheckpointError(InputError):
+    """A run folder or checkpoint is missing, damaged, or not ours."""
+
+
+class OutputError(InputError):
+    """The place to write to cannot be used."""
+
+
+class TrainingError(MasgSamError):
+    """Training broke down: a loss that is not finite, say."""

@@ -1,0 +1,1 @@
+"""Segment Anything: image encoders behind one interface, prompt encoder, mask decoder and their weights."""
