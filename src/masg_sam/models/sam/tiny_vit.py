@@ -80,15 +80,22 @@ class WindowAttention(nn.Module):
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
         self.register_buffer("offsets", _offset_index(window), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Windows ``N x window^2 x C`` to the same shape."""
+    def forward(self, x: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Windows ``N x (rows columns) x C`` to the same; ``shape`` is their rows and columns."""
         n, length, width = x.shape
         # Each head's query, key and value lie side by side: N x length x heads x 3d.
         qkv = self.qkv(self.norm(x)).view(n, length, self.heads, -1).transpose(1, 2)
         query, key, value = qkv.chunk(3, dim=-1)  # N x heads x length x d
-        bias = self.attention_biases[:, self.offsets]  # heads x length x length
+        bias = self.attention_biases[:, self._offsets_of(shape)]  # heads x length x length
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype)[None])
         return self.proj(out.transpose(1, 2).reshape(n, length, width))
+
+    def _offsets_of(self, shape: tuple[int, int]) -> Tensor:
+        if shape == (self.window, self.window):
+            return self.offsets
+        inside = torch.arange(self.window**2, device=self.offsets.device).view(self.window, self.window)
+        inside = inside[: shape[0], : shape[1]].flatten()
+        return self.offsets[inside][:, inside]
 
 
 class Mlp(nn.Module):
@@ -126,11 +133,11 @@ class TinyVitBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x C x H x W`` to the same shape."""
+        height, width = x.shape[2:]
         tokens = x.permute(0, 2, 3, 1)  # B x H x W x C
-        windows, padded = _to_windows(tokens, self.attn.window)
-        tokens = tokens + _from_windows(self.attn(windows), self.attn.window, padded)[
-            :, : x.shape[2], : x.shape[3]
-        ]
+        shape = (min(height, self.attn.window), min(width, self.attn.window))
+        windows, grid = _to_windows(tokens, shape)
+        tokens = tokens + _from_windows(self.attn(windows, shape), shape, grid)[:, :height, :width]
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         tokens = tokens + self.mlp(tokens)
         return tokens.permute(0, 3, 1, 2)
@@ -149,8 +156,9 @@ class TinyVit(SamEncoder):
     """MobileSAM's image encoder.
 
     Taps are the outputs of the four stages: 64 channels at stride 4, 128 at 8, 160 at 16, 320 at 16. There
-    is no absolute position table, so any size that is a multiple of 32 works; multiples of 224 fit the
-    attention windows without padding and are the cheapest for their area.
+    is no absolute position table, so any size that is a multiple of 32 works. A grid smaller than the window
+    makes one window of its own size; else it is zero-padded to whole windows, so that multiples of 224 pixels
+    are the cheapest for their area.
     """
 
     tap_channels = WIDTHS
@@ -211,20 +219,21 @@ def _offset_index(window: int) -> Tensor:
     return (row[:, None] - row).abs() * window + (column[:, None] - column).abs()
 
 
-def _to_windows(tokens: Tensor, window: int) -> tuple[Tensor, tuple[int, int]]:
-    """``B x H x W x C`` to ``(B nH nW) x window^2 x C``, zero-padded to whole windows."""
+def _to_windows(tokens: Tensor, shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+    """``B x H x W x C`` to ``(B nH nW) x (rows columns) x C``, zero-padded to whole windows of ``shape``."""
     _, height, width, channels = tokens.shape
-    pad_h, pad_w = -height % window, -width % window
+    rows, columns = shape
+    pad_h, pad_w = -height % rows, -width % columns
     if pad_h or pad_w:
         tokens = F.pad(tokens, (0, 0, 0, pad_w, 0, pad_h))
-    rows, columns = (height + pad_h) // window, (width + pad_w) // window
-    grid = tokens.reshape(-1, rows, window, columns, window, channels).transpose(2, 3)
-    return grid.reshape(-1, window * window, channels), (rows, columns)
+    down, across = (height + pad_h) // rows, (width + pad_w) // columns
+    grid = tokens.reshape(-1, down, rows, across, columns, channels).transpose(2, 3)
+    return grid.reshape(-1, rows * columns, channels), (down, across)
 
 
-def _from_windows(windows: Tensor, window: int, grid: tuple[int, int]) -> Tensor:
-    """The inverse of :func:`_to_windows`, padding still on: ``B x nH*window x nW*window x C``."""
-    rows, columns = grid
+def _from_windows(windows: Tensor, shape: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """The inverse of :func:`_to_windows`, padding still on: ``B x nH*rows x nW*columns x C``."""
+    (rows, columns), (down, across) = shape, grid
     channels = windows.shape[-1]
-    tokens = windows.reshape(-1, rows, columns, window, window, channels).transpose(2, 3)
-    return tokens.reshape(-1, rows * window, columns * window, channels)
+    tokens = windows.reshape(-1, down, across, rows, columns, channels).transpose(2, 3)
+    return tokens.reshape(-1, down * rows, across * columns, channels)

@@ -1,0 +1,106 @@
+"""Training samples: which slice, how it is changed, and which prompt comes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from masg_sam.data.augment import Augmentation
+from masg_sam.data.prompting import simulate_prompt
+from masg_sam.data.slices import resize_images, resize_labels, to_slices, with_neighbours, working_shape
+from masg_sam.data.task import Task
+from masg_sam.data.volume import Volume
+
+FOREGROUND_PART = 0.7  # of the samples, aimed at a class
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """A case in memory, at the network's pixel size.
+
+    Attributes:
+        name: of the case.
+        images: ``S x C x r x c`` float32, normalised.
+        labels: ``S x r x c`` uint8, classes 0..K.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+
+
+def prepare_case(name: str, volume: Volume, label: np.ndarray, task: Task) -> TrainingCase:
+    """Normalise and resample one labelled case.
+
+    Args:
+        name: of the case.
+        volume: its image.
+        label: classes ``Z x Y x X`` of uint8.
+        task: how images become network input.
+    """
+    shape = working_shape(volume, task)
+    images = torch.from_numpy(np.ascontiguousarray(to_slices(task.intensity(volume.data), task.axis)))
+    labels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(label, task.axis, 0)))
+    return TrainingCase(name, resize_images(images, shape), resize_labels(labels, shape))
+
+
+class TrainingSamples(TorchDataset):
+    """An endless list of samples; item ``i`` is the same in every run with the same seed.
+
+    That is what makes a resumed run equal to an undisturbed one: there is no state to lose.
+
+    Args:
+        cases: labelled cases in memory.
+        task: classes and input size.
+        length: number of samples, steps times batch size.
+        seed: of everything random.
+        mirror: whether flips are allowed.
+        prompts: part of the samples that come with a prompt.
+    """
+
+    def __init__(
+        self,
+        cases: Iterable[TrainingCase],
+        task: Task,
+        length: int,
+        seed: int,
+        mirror: bool,
+        prompts: float,
+    ) -> None:
+        self.cases, self.task, self.length, self.seed = list(cases), task, length, seed
+        self.prompts = prompts
+        self.augmentation = Augmentation(task.size, mirror, task.intensity.kind == "colour")
+        classes = range(1, task.labels.num_classes + 1)
+        holding = {k: [_slices_with(case.labels, k) for case in self.cases] for k in classes}
+        self.holding = {k: lists for k, lists in holding.items() if any(map(len, lists))}
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One sample: ``image`` C x H x W, ``label`` H x W, and the parts of its prompt."""
+        rng = np.random.default_rng((self.seed, index))
+        case, number = self._choose(rng)
+        image = with_neighbours(case.images, number) if self.task.neighbours else case.images[number]
+        image, label = self.augmentation(image, case.labels[number], int(rng.integers(2**31)))
+        prompt = simulate_prompt(label.numpy(), self.task.labels.num_classes, self.prompts, rng)
+        return {"image": image, "label": label} | prompt
+
+    def _choose(self, rng: np.random.Generator) -> tuple[TrainingCase, int]:
+        """A slice that holds a class drawn at random, or any slice of any case."""
+        if rng.random() < FOREGROUND_PART:
+            lists = self.holding[int(rng.choice(list(self.holding)))]
+            number = int(rng.choice([i for i, found in enumerate(lists) if len(found)]))
+            return self.cases[number], int(rng.choice(lists[number]))
+        case = self.cases[int(rng.integers(len(self.cases)))]
+        return case, int(rng.integers(len(case.images)))
+
+
+def _slices_with(labels: Tensor, value: int) -> np.ndarray:
+    return np.flatnonzero((labels == value).flatten(1).any(1).numpy())

@@ -1,0 +1,102 @@
+"""Between a volume and the network: slices of one plane at one pixel size, and back to the volume's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from masg_sam.data.task import Task
+from masg_sam.data.volume import Volume
+
+STRIDE = 32  # input sizes are multiples of it
+
+
+def round_up(length: float) -> int:
+    """The next multiple of 32 pixels, one at least."""
+    return max(1, int(np.ceil(length / STRIDE - 1e-6))) * STRIDE
+
+
+def in_plane(values: tuple[float, float, float], axis: int) -> tuple[float, float]:
+    """What belongs to the rows and the columns of the slices along ``axis``."""
+    rows, columns = (value for i, value in enumerate(values) if i != axis)
+    return rows, columns
+
+
+def working_shape(volume: Volume, task: Task) -> tuple[int, int]:
+    """Rows and columns of a slice at the network's pixel size, not yet padded."""
+    shape = in_plane(volume.shape, task.axis)
+    if not task.pixel:
+        factor = max(task.size) / max(shape)
+        return tuple(max(1, round(length * factor)) for length in shape)
+    spacing = in_plane(volume.spacing, task.axis)
+    return tuple(max(1, round(n * mm / task.pixel)) for n, mm in zip(shape, spacing, strict=True))
+
+
+def canvas_shape(working: tuple[int, int], task: Task) -> tuple[int, int]:
+    """The padded input: as in training, larger where a slice needs it."""
+    return tuple(max(least, round_up(n)) for least, n in zip(task.size, working, strict=True))
+
+
+def to_slices(data: np.ndarray, axis: int) -> np.ndarray:
+    """``C x Z x Y x X`` to ``S x C x rows x columns``."""
+    return np.moveaxis(data, axis + 1, 0)
+
+
+def from_slices(slices: np.ndarray, axis: int) -> np.ndarray:
+    """``S x rows x columns`` back to ``Z x Y x X``."""
+    return np.moveaxis(slices, 0, axis)
+
+
+def resize_images(slices: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Bilinear, with anti-aliasing where it shrinks: ``S x C x r x c`` to ``S x C x shape``."""
+    if tuple(slices.shape[-2:]) == tuple(shape):
+        return slices
+    return F.interpolate(slices, size=shape, mode="bilinear", align_corners=False, antialias=True)
+
+
+def resize_labels(slices: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Nearest neighbour: ``S x r x c`` of uint8 to ``S x shape``."""
+    if tuple(slices.shape[-2:]) == tuple(shape):
+        return slices
+    return F.interpolate(slices[:, None].float(), size=shape, mode="nearest-exact")[:, 0].to(slices.dtype)
+
+
+def with_neighbours(slices: Tensor, index: int) -> Tensor:
+    """A slice between the two beside it, the outermost repeated: ``S x 1 x r x c`` to ``3 x r x c``."""
+    last = len(slices) - 1
+    return torch.cat([slices[max(index - 1, 0)], slices[index], slices[min(index + 1, last)]])
+
+
+def pad_to(image: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """Zeros around ``... x r x c``, the image in the middle."""
+    rows, columns = (canvas[0] - image.shape[-2], canvas[1] - image.shape[-1])
+    return F.pad(image, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+
+
+def unpad(image: Tensor, working: tuple[int, int]) -> Tensor:
+    """The inverse of :func:`pad_to`."""
+    top, left = ((image.shape[-2] - working[0]) // 2, (image.shape[-1] - working[1]) // 2)
+    return image[..., top : top + working[0], left : left + working[1]]
+
+
+def network_batches(volume: Volume, task: Task, batch_size: int) -> Iterator[Tensor]:
+    """The network input of a volume, a few slices at a time: ``B x C x H x W``.
+
+    Slices are resampled batch by batch, so memory does not grow with their number.
+    """
+    slices = to_slices(task.intensity(volume.data), task.axis)
+    working = working_shape(volume, task)
+    canvas = canvas_shape(working, task)
+    for start in range(0, len(slices), batch_size):
+        stop = min(start + batch_size, len(slices))
+        first, last = max(start - 1, 0), min(stop + 1, len(slices))
+        block = torch.from_numpy(np.ascontiguousarray(slices[first:last]))
+        block = pad_to(resize_images(block, working), canvas)
+        if task.neighbours:
+            yield torch.stack([with_neighbours(block, i - first) for i in range(start, stop)])
+        else:
+            yield block[start - first : stop - first]

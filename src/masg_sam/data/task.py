@@ -1,0 +1,71 @@
+"""What a model is for: its classes, and how a file's voxels become network input. Kept with the weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from masg_sam.data.intensity import Intensity
+from masg_sam.data.labels import LabelMap
+
+PLANES = ("axial", "coronal", "sagittal")  # slices lie along Z, Y, X
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything about the training data that prediction must repeat.
+
+    Attributes:
+        labels: class names, and the values that stand for them in files.
+        modality: ``CT``, ``MRI``, ``endoscopy`` ...
+        channels: names of the image channels.
+        intensity: how voxel values are normalised.
+        plane: which slices of a volume are segmented.
+        neighbours: whether a slice comes with the two beside it as channels (2.5-D).
+        pixel: side of an input pixel in mm; for pictures 0: their longest side is scaled to fit.
+        size: rows and columns of the training input, multiples of 32.
+        single: for each class, whether each training label is one connected piece.
+        pictures: whether the training images were 2-D pictures.
+    """
+
+    labels: LabelMap
+    modality: str
+    channels: tuple[str, ...]
+    intensity: Intensity
+    plane: str
+    neighbours: bool
+    pixel: float
+    size: tuple[int, int]
+    single: tuple[bool, ...]
+    pictures: bool
+
+    @property
+    def axis(self) -> int:
+        """The array axis of ``Z x Y x X`` along which the slices lie."""
+        return PLANES.index(self.plane)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the network input."""
+        return 3 if self.neighbours else len(self.channels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"labels": self.labels.to_dict(), "intensity": self.intensity.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Task:
+        """The inverse of :meth:`to_dict`."""
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        values["labels"] = LabelMap.from_dict(values["labels"])
+        values["intensity"] = Intensity.from_dict(values["intensity"])
+        return cls(**values)
+
+
+def choose_plane(spacings: list[tuple[float, float, float]]) -> str:
+    """The plane of the finest in-plane resolution: across the coarsest axis, axial when nearly equal."""
+    median = np.median(np.array(spacings), axis=0)
+    axis = int(median.argmax())
+    return PLANES[axis] if median[axis] > 1.5 * np.delete(median, axis).max() else PLANES[0]

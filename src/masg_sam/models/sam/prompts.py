@@ -1,0 +1,98 @@
+"""Prompts for K classes at once, embedded with SAM's prompt encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers.models.sam.modeling_sam import SamPromptEncoder
+
+from masg_sam.models.sam.layers import resize
+
+PADDING, NEGATIVE, POSITIVE, BOX_START, BOX_END = -1, 0, 1, 2, 3
+
+
+@dataclass
+class Prompts:
+    """Clicks, boxes and rough masks; each belongs to one class.
+
+    Attributes:
+        points: ``B x N x 2``, x and y in input pixels.
+        kinds: ``B x N``: -1 nothing, 0 not this class, 1 this class, 2 and 3 the corners of a box.
+        classes: ``B x N``, the class each point speaks of, 1..K (0 where there is nothing).
+        masks: rough masks as logits, ``B x K x H/4 x W/4``, or ``None``.
+        has_mask: ``B x K`` of 0 and 1, which of them count, or ``None`` for all.
+    """
+
+    points: Tensor
+    kinds: Tensor
+    classes: Tensor
+    masks: Tensor | None = None
+    has_mask: Tensor | None = None
+
+    @classmethod
+    def none(cls, batch: int, device: torch.device | str = "cpu") -> Prompts:
+        """No prompt: the model is automatic. One padding point keeps SAM's usual form."""
+        index = torch.zeros(batch, 1, dtype=torch.long, device=device)
+        return cls(torch.zeros(batch, 1, 2, device=device), index + PADDING, index)
+
+    def to(self, device: torch.device | str) -> Prompts:
+        """A copy on another device."""
+        moved = {k: v.to(device) if v is not None else None for k, v in vars(self).items()}
+        return Prompts(**moved)
+
+
+class PromptEncoder(nn.Module):
+    """SAM's prompt encoder for any input size and several classes.
+
+    Args:
+        sam: transformers' prompt encoder, with its weights.
+        num_classes: foreground classes K.
+    """
+
+    def __init__(self, sam: SamPromptEncoder, num_classes: int) -> None:
+        super().__init__()
+        self.sam = sam
+        self.class_tag = nn.Embedding(num_classes + 1, sam.hidden_size)
+        self.mask_tag = nn.Embedding(num_classes, sam.hidden_size)
+        nn.init.zeros_(self.class_tag.weight)
+        nn.init.zeros_(self.mask_tag.weight)
+
+    def position(self, grid: tuple[int, int]) -> Tensor:
+        """Position codes of a grid of ``h x w`` image tokens: ``1 x 256 x h x w``."""
+        weight = self.sam.shared_embedding.positional_embedding
+        y = (torch.arange(grid[0], device=weight.device) + 0.5) / grid[0]
+        x = (torch.arange(grid[1], device=weight.device) + 0.5) / grid[1]
+        rows, columns = torch.meshgrid(y, x, indexing="ij")
+        codes = self.sam.shared_embedding(torch.stack([columns, rows], -1))  # h x w x 256
+        return codes.permute(2, 0, 1)[None]
+
+    def sparse(self, prompts: Prompts, size: tuple[int, int]) -> Tensor:
+        """Embed points and box corners: ``B x N x 256``; ``size`` is the input's rows and columns."""
+        scale = torch.tensor([size[1], size[0]], device=prompts.points.device)
+        codes = self.sam.shared_embedding((prompts.points + 0.5) / scale)  # B x N x 256
+        kinds = torch.cat([item.weight for item in self.sam.point_embed])  # 4 x 256
+        known = codes + kinds[prompts.kinds.clamp(min=0)] + self.class_tag(prompts.classes)
+        nothing = (prompts.kinds == PADDING)[..., None]
+        return torch.where(nothing, self.sam.not_a_point_embed.weight.to(known.dtype), known)
+
+    def dense(self, prompts: Prompts, grid: tuple[int, int]) -> Tensor:
+        """Embed rough masks, averaged over the classes that have one: ``B x 256 x h x w``."""
+        nothing = self.sam.no_mask_embed.weight[..., None, None]  # 1 x 256 x 1 x 1
+        if prompts.masks is None:
+            return nothing.expand(len(prompts.points), -1, *grid)
+        coded = self.mask_features(prompts.masks, grid)  # B x K x 256 x h x w
+        if prompts.has_mask is None:
+            return coded.mean(1)
+        weight = prompts.has_mask.to(coded.dtype)  # B x K
+        count = weight.sum(1)[:, None, None, None]
+        mixed = (coded * weight[:, :, None, None, None]).sum(1) / count.clamp(min=1)
+        return torch.where(count > 0, mixed, nothing.to(mixed.dtype))
+
+    def mask_features(self, masks: Tensor, grid: tuple[int, int]) -> Tensor:
+        """SAM's mask embedding of each class's logits ``B x K x h x w``: ``B x K x 256 x grid``."""
+        batch, classes = masks.shape[:2]
+        fine = resize(masks, (4 * grid[0], 4 * grid[1])).flatten(0, 1)[:, None]
+        coded = self.sam.mask_embed(fine).unflatten(0, (batch, classes))
+        return coded * (1 + self.mask_tag.weight[:, :, None, None])

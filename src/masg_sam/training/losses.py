@@ -1,0 +1,103 @@
+"""The loss and its terms."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from masg_sam.config import ModelConfig
+from masg_sam.models.bfe import boundary_band
+from masg_sam.models.dsf import contrastive_loss
+from masg_sam.models.masg_sam import MasgSamOutput
+from masg_sam.models.sam.layers import resize
+
+
+def soft_dice(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
+    """One minus the Dice of the whole batch, averaged over the classes that occur or are predicted.
+
+    Args:
+        probability: ``B x K x H x W`` in 0..1.
+        target: the same shape, 0..1.
+        smooth: pixels added to both sides, which keeps an absent class quiet.
+    """
+    overlap = (probability * target).sum((0, 2, 3))  # K
+    total = probability.sum((0, 2, 3)) + target.sum((0, 2, 3))
+    return (1 - (2 * overlap + smooth) / (total + smooth)).mean()
+
+
+def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """Cross entropy plus soft Dice over the foreground, at the label's resolution.
+
+    Args:
+        logits: background first, ``B x K+1 x h x w``.
+        label: class of each pixel, ``B x H x W``.
+    """
+    logits = resize(logits.float(), label.shape[-2:])
+    one_hot = F.one_hot(label, logits.shape[1]).permute(0, 3, 1, 2).float()
+    return F.cross_entropy(logits, label) + soft_dice(logits.softmax(1)[:, 1:], one_hot[:, 1:])
+
+
+def coarse_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """The same at the logits' own resolution, against the part of each cell that a class covers."""
+    target = class_parts(label, logits.shape[1], logits.shape[-2:])
+    logits = logits.float()
+    return F.cross_entropy(logits, target) + soft_dice(logits.softmax(1)[:, 1:], target[:, 1:])
+
+
+def boundary_loss(logits: Tensor, label: Tensor, half_width: int) -> Tensor:
+    """Binary cross entropy plus soft Dice against the band around each class's border.
+
+    Args:
+        logits: boundary logits, ``B x K x h x w``.
+        label: class of each pixel, ``B x H x W``.
+        half_width: of the band, pixels.
+    """
+    band = F.adaptive_avg_pool2d(boundary_band(label, logits.shape[1], half_width), logits.shape[-2:])
+    logits = logits.float()
+    return F.binary_cross_entropy_with_logits(logits, band) + soft_dice(logits.sigmoid(), band)
+
+
+def class_parts(label: Tensor, channels: int, size: tuple[int, int] | torch.Size) -> Tensor:
+    """Part of each cell that is of each class: ``B x channels x h x w``, summing to 1."""
+    one_hot = F.one_hot(label, channels).permute(0, 3, 1, 2).float()
+    return F.adaptive_avg_pool2d(one_hot, tuple(size))
+
+
+def loss_terms(output: MasgSamOutput, label: Tensor, config: ModelConfig) -> dict[str, Tensor]:
+    """Every term, already weighted; their sum is the loss.
+
+    Args:
+        output: what the network returned.
+        label: class of each pixel, ``B x H x W`` of int64.
+        config: the weights.
+    """
+    terms = {"mask": segmentation_loss(output.logits, label)}
+    for logits in output.coarse:
+        weight = config.decoder.coarse_weight / len(output.coarse)
+        terms["coarse"] = terms.get("coarse", 0) + weight * coarse_loss(logits, label)
+    if output.hae is not None:
+        terms["diversity"] = config.hae.diversity_weight * output.hae.diversity
+        terms["drift"] = config.hae.drift_weight * output.hae.drift_loss
+    if output.bfe is not None:
+        terms["boundary"] = config.bfe.weight * boundary_loss(output.bfe.boundary, label, config.bfe.band)
+    if output.dsf is not None:
+        parts = class_parts(label, output.dsf.similarity.shape[1], output.dsf.similarity.shape[-2:])
+        terms["contrast"] = config.dsf.contrast_weight * contrastive_loss(output.dsf, parts)
+    return terms
+
+
+def diagnostics(output: MasgSamOutput) -> dict[str, float]:
+    """What the modules do, for the log: attention over levels, diversity, drift, gates."""
+    values: dict[str, float] = {}
+    if output.hae is not None:
+        for level, part in enumerate(output.hae.attention.detach().float().mean((0, 2, 3)).tolist()):
+            values[f"hae/attention_{level + 1}"] = part
+        values["hae/diversity"] = output.hae.diversity.item()
+        values["hae/drift"] = output.hae.drift.item()
+    if output.bfe is not None:
+        values["bfe/boundary"] = output.bfe.boundary.detach().float().sigmoid().mean().item()
+    if output.dsf is not None:
+        semantic, spatial = output.dsf.gate.detach().float().mean((0, 2, 3)).tolist()
+        values |= {"dsf/gate_semantic": semantic, "dsf/gate_spatial": spatial}
+    return values
