@@ -144,6 +144,21 @@ class MasgSamNetwork(nn.Module):
         bfe = self.bfe(pixels, encoded.taps[0], last.features, last.logits)
         return MasgSamOutput(apply_kernels(last.kernels, bfe.features), coarse, hae, bfe, dsf)
 
+    @property
+    def dsf_width(self) -> int | None:
+        """Width D of the class vectors; ``None`` without DSF."""
+        dsf = getattr(self, "dsf", None)
+        return None if dsf is None else dsf.text.shape[1]
+
+    def encoder_merged(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The state with the encoder's LoRA updates, where there are any, added to the weights they update."""
+        merge = getattr(self.encoder, "merge_state", None)
+        if merge is None:
+            return state
+        own = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+        rest = {k: v for k, v in state.items() if not k.startswith("encoder.")}
+        return rest | {f"encoder.{k}": v for k, v in merge(own).items()}
+
     def _decode(
         self,
         embedding: Tensor,

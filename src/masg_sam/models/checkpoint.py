@@ -1,0 +1,134 @@
+"""A trained model on disk: ``model.safetensors`` with the weights, ``model.json`` with everything else.
+
+The folder is complete: text vectors, class names, intensity handling and architecture are in it, so that
+prediction needs no hub, no text encoder and no training data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from masg_sam import __version__
+from masg_sam.config import Config, from_dict, to_dict
+from masg_sam.data.task import Task
+from masg_sam.errors import CheckpointError, ConfigError
+from masg_sam.models.masg_sam import MasgSamNetwork
+from masg_sam.models.sam.weights import build_sam
+
+WEIGHTS, FACTS = "model.safetensors", "model.json"
+FORMAT = 1
+
+
+@dataclass
+class TrainedModel:
+    """A network with what it needs to be used.
+
+    Attributes:
+        network: the network, in evaluation mode.
+        task: its classes, and how images become its input.
+        config: how it was trained.
+        architecture: SAM's sizes, as transformers' ``SamConfig`` in a dictionary.
+        facts: text source and sentences, weights' source, versions; for people and reports.
+    """
+
+    network: MasgSamNetwork
+    task: Task
+    config: Config
+    architecture: dict[str, Any]
+    facts: dict[str, Any]
+
+
+def save_model(model: TrainedModel, folder: Path, state: dict[str, Tensor] | None = None) -> None:
+    """Write a model, each file beside its place and then moved in.
+
+    Args:
+        model: what to write.
+        folder: made when missing.
+        state: weights to write instead of the network's own (averaged ones).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = state if state is not None else model.network.state_dict()
+    state = model.network.encoder_merged(state)
+    facts = {
+        "format": FORMAT,
+        "masg_sam": __version__,
+        "config": to_dict(model.config),
+        "task": model.task.to_dict(),
+        "architecture": _plain(model.architecture),
+        "text_width": None if model.network.dsf_width is None else model.network.dsf_width,
+        "facts": model.facts,
+    }
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as place:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, Path(place) / WEIGHTS)
+        (Path(place) / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        os.replace(Path(place) / FACTS, folder / FACTS)
+        os.replace(Path(place) / WEIGHTS, folder / WEIGHTS)
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Read a model written by :func:`save_model`; no network, no text encoder.
+
+    Raises:
+        CheckpointError: the folder holds no model, a damaged one, or one of a newer version.
+    """
+    facts = _read_facts(folder)
+    try:
+        config = from_dict(facts["config"], source=folder / FACTS)
+        task = Task.from_dict(facts["task"])
+        width, architecture = facts["text_width"], facts["architecture"]
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError("facts of the model are damaged", path=folder / FACTS, found=error) from error
+    text = torch.zeros(task.labels.num_classes, width) if width else None
+    network = MasgSamNetwork(
+        config.model, build_sam(config.model.encoder, architecture), task.labels.num_classes, task.in_channels, text
+    )
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(
+            "weights of the model cannot be used",
+            path=folder / WEIGHTS,
+            found=str(error).splitlines()[0],
+            expected="the file written beside model.json",
+            mend="copy the whole folder again, or train again",
+        ) from error
+    return TrainedModel(network.eval(), task, config, architecture, facts["facts"])
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    path = folder / FACTS
+    mend = "give the folder that `masg-sam train --out` wrote, after training ended"
+    if not path.is_file():
+        found = "no such folder" if not folder.exists() else f"no {FACTS}"
+        if (folder / "last.safetensors").is_file():
+            found, mend = "a training that did not end", "continue it with `masg-sam train ... --resume`"
+        raise CheckpointError("no trained model", path=folder, found=found, expected=FACTS, mend=mend)
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError("facts of the model cannot be read", path=path, found=error, mend=mend) from error
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        version = facts.get("masg_sam") if isinstance(facts, dict) else None
+        raise CheckpointError(
+            "model of another format",
+            path=path,
+            found=f"written by version {version}" if version else "not written by masg-sam",
+            expected=f"format {FORMAT}, as version {__version__} writes it",
+            mend=mend,
+        )
+    return facts
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """What JSON can hold of an architecture."""
+    return json.loads(json.dumps(values, default=str))

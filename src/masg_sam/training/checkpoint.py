@@ -1,0 +1,90 @@
+"""The state of an unfinished training, in one file that is replaced whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from masg_sam.errors import CheckpointError
+
+FILE = "last.safetensors"
+
+
+def save_state(
+    folder: Path, step: int, network: nn.Module, average: dict[str, Tensor], optimizer: Optimizer, facts: dict[str, Any]
+) -> None:
+    """Write weights, averaged weights and optimiser; a kill at any moment leaves the old file or the new.
+
+    Args:
+        folder: the run.
+        step: steps done.
+        network: its weights.
+        average: exponential moving average, by parameter name.
+        optimizer: AdamW, its moments.
+        facts: compared when the run is resumed.
+    """
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
+    tensors = {k: v.detach().cpu().clone() for k, v in tensors.items()}
+    place = folder / f".{FILE}.writing"
+    save_file(tensors, place, metadata={"step": str(step), "facts": json.dumps(facts, sort_keys=True)})
+    os.replace(place, folder / FILE)
+
+
+def load_state(
+    folder: Path, network: nn.Module, average: dict[str, Tensor], optimizer: Optimizer, facts: dict[str, Any]
+) -> int:
+    """Put a saved state back.
+
+    Returns:
+        The number of steps done.
+
+    Raises:
+        CheckpointError: the file is damaged, or belongs to other settings or other data.
+    """
+    path = folder / FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        saved, step = json.loads(metadata["facts"]), int(metadata["step"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            "training state is damaged", path=path, found=error, mend="delete the run's folder and train again"
+        ) from error
+    _compare(path, saved, facts)
+    network.load_state_dict(_part(tensors, "network."))
+    for name, value in _part(tensors, "average.").items():
+        average[name].copy_(value)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _part(tensors, "optimizer.").items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return step
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    wanted = json.loads(json.dumps(wanted))
+    for name in sorted(saved.keys() | wanted.keys()):
+        if saved.get(name) != wanted.get(name):
+            raise CheckpointError(
+                f"the run was started with another {name}",
+                path=path,
+                found=saved.get(name),
+                expected=wanted.get(name),
+                mend="resume with the settings and data it was started with, or train into a new folder",
+            )

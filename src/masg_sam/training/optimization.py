@@ -1,0 +1,114 @@
+"""Learning rates, averaged weights, device and arithmetic."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from masg_sam.config import TrainingConfig
+from masg_sam.errors import ConfigError
+from masg_sam.models.masg_sam import MasgSamNetwork
+
+WARM_UP = 0.1  # part of the run in which the learning rate rises
+
+
+def parameter_groups(network: MasgSamNetwork, config: TrainingConfig) -> list[dict[str, Any]]:
+    """The encoder, SAM's decoder and the new layers, each with its own peak learning rate."""
+    pretrained = ("decoder.", "prompt_encoder.sam.")
+    groups: dict[str, list[nn.Parameter]] = {"encoder": [], "decoder": [], "new": []}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        kind = "new"
+        if name.startswith("encoder."):
+            kind = "encoder"
+        elif name.startswith(pretrained) and not name.startswith(("decoder.join4", "decoder.join8")):
+            kind = "decoder"
+        groups[kind].append(parameter)
+    peaks = {"encoder": config.encoder_lr, "decoder": config.decoder_lr, "new": config.lr}
+    return [{"params": params, "lr": peaks[kind]} for kind, params in groups.items() if params]
+
+
+def one_cycle(progress: float, peak: float) -> float:
+    """Cosine from a 25th of the peak up to it, then down to nothing (Smith & Topin, 2019).
+
+    Args:
+        progress: part of the run that is done, 0..1.
+        peak: highest learning rate.
+    """
+    if progress < WARM_UP:
+        low, high, part = peak / 25, peak, progress / WARM_UP
+    else:
+        low, high, part = peak, peak * 1e-4, (progress - WARM_UP) / (1 - WARM_UP)
+    return high + (low - high) * (1 + math.cos(math.pi * part)) / 2
+
+
+class Average:
+    """Exponential moving average of all weights.
+
+    Its memory grows with the steps, so that a short run forgets its start as a long one does.
+
+    Args:
+        network: where the average starts.
+        decay: part of the average that a step keeps, once there were enough steps.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state: dict[str, Tensor] = {k: v.detach().clone() for k, v in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after a step; ``step`` counts from 1."""
+        weight = 1 - min(self.decay, step / (step + 9))
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, weight)
+            else:
+                self.state[name].copy_(value)
+
+
+def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
+    """Device, mixed precision and trackers, through accelerate.
+
+    Raises:
+        ConfigError: the device asked for is not there.
+    """
+    AcceleratorState._reset_state(reset_partial_state=True)  # a process may train more than once
+    device = config.device
+    if device not in ("auto", "cpu") and not _available(device):
+        raise ConfigError(
+            f"device {device} is not available", found="cpu only", expected="auto, cpu, cuda or mps", mend="use auto"
+        )
+    precision = resolve_precision(config.precision, device)
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision="no" if precision == "fp32" else precision,
+        log_with=list(config.trackers) or None,
+        project_dir=str(folder),
+    )
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """What ``auto`` means on this machine: bfloat16 where the processor computes with it, else float32."""
+    if precision != "auto":
+        return precision
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
+        return "fp32"
+    features = getattr(torch.cpu, "get_capabilities", dict)()  # from PyTorch 2.9 on
+    return "bf16" if features.get("avx512_bf16") or features.get("amx_bf16") else "fp32"
+
+
+def _available(device: str) -> bool:
+    kind = device.split(":")[0]
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    return kind == "mps" and torch.backends.mps.is_available()

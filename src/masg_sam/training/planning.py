@@ -1,0 +1,129 @@
+"""What a run does with its data, decided from the data: plane, pixel size, input size, steps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from masg_sam.config import Config
+from masg_sam.data.check import CaseSummary
+from masg_sam.data.intensity import Intensity
+from masg_sam.data.labels import LabelMap
+from masg_sam.data.slices import in_plane, round_up
+from masg_sam.data.task import PLANES, Task, choose_plane
+
+LEAST_SIDE, MOST_SIDE = 128, 224  # pixels of the longest side, when the user names none
+ZOOM = 1.5  # a small slice is enlarged by this much, for SAM's decoder is coarse
+MEGAPIXELS = 160.0  # the default budget of a run, all steps together
+FEWEST_STEPS, MOST_STEPS = 200, 1000
+SINGLE_PART = 0.99  # of a label's voxels in its largest piece, to count as one piece
+SIDED = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How slices are laid on the network's input.
+
+    Attributes:
+        plane: the slices' plane.
+        pixel: side of an input pixel in mm, 0 for pictures.
+        size: rows and columns of the input.
+    """
+
+    plane: str
+    pixel: float
+    size: tuple[int, int]
+
+
+def plan_grid(cases: Sequence[CaseSummary], config: Config) -> Grid:
+    """Choose plane, pixel size and input size for the training cases.
+
+    Scans keep one pixel size in mm, so that an organ has the same size in every scan. Their longest side is
+    enlarged by 1.5, within 128 to 224 pixels. Pictures are scaled to 224 pixels on their longest side.
+
+    Args:
+        cases: what the check found of each case.
+        config: ``data.size`` and ``data.plane`` overrule.
+    """
+    wanted = config.data.size
+    if all(case.picture for case in cases):
+        longest = wanted or MOST_SIDE
+        sides = [[longest * n / max(case.shape[1:]) for n in case.shape[1:]] for case in cases]
+        return Grid(PLANES[0], 0.0, _canvas(sides))
+    plane = config.data.plane if config.data.plane != "auto" else choose_plane([c.spacing for c in cases])
+    axis = PLANES.index(plane)
+    spacings = np.array([in_plane(case.spacing, axis) for case in cases])  # cases x 2, mm
+    extents = np.array([in_plane(case.shape, axis) for case in cases]) * spacings  # mm
+    native = float(np.median(spacings.min(1)))
+    longest = float(np.median(extents.max(1)))
+    side = wanted or int(np.clip(ZOOM * longest / native, LEAST_SIDE, MOST_SIDE))
+    pixel = longest / side
+    return Grid(plane, pixel, _canvas((extents / pixel).tolist()))
+
+
+def plan_steps(config: Config, size: tuple[int, int]) -> int:
+    """Steps of a run: a fixed number of pixels seen, so that a run takes minutes at any input size."""
+    if config.training.steps is not None:
+        return config.training.steps
+    pixels = config.training.batch_size * size[0] * size[1]
+    return int(np.clip(MEGAPIXELS * 1e6 / pixels, FEWEST_STEPS, MOST_STEPS))
+
+
+def plan_mirror(config: Config, task: Task) -> bool:
+    """Whether flips are allowed: for pictures, unless a class name tells left from right."""
+    if config.data.flips is not None:
+        return config.data.flips
+    return task.pictures and not any(SIDED.search(name) for name in task.labels.names)
+
+
+def single_pieces(labels: Sequence[np.ndarray], classes: int) -> tuple[bool, ...]:
+    """For each class, whether every label that has it has it in one connected piece.
+
+    Args:
+        labels: encoded labels ``Z x Y x X``.
+        classes: foreground classes K.
+    """
+    return tuple(all(_is_single(label == k) for label in labels) for k in range(1, classes + 1))
+
+
+def make_task(
+    grid: Grid,
+    labels: LabelMap,
+    modality: str,
+    channels: tuple[str, ...],
+    intensity: Intensity,
+    cases: Sequence[CaseSummary],
+    single: tuple[bool, ...],
+) -> Task:
+    """Put the plan together; 2.5-D needs volumes of one channel with at least three slices."""
+    axis = PLANES.index(grid.plane)
+    deep = any(case.shape[axis] >= 3 for case in cases)
+    return Task(
+        labels=labels,
+        modality=modality,
+        channels=channels,
+        intensity=intensity,
+        plane=grid.plane,
+        neighbours=deep and len(channels) == 1,
+        pixel=grid.pixel,
+        size=grid.size,
+        single=single,
+        pictures=all(case.picture for case in cases),
+    )
+
+
+def _canvas(sides: list[list[float]]) -> tuple[int, int]:
+    """The multiples of 32 that nine slices in ten fit into, with a pixel of slack for rounding."""
+    rows, columns = np.percentile(np.array(sides), 90, axis=0) - 0.5
+    return round_up(rows), round_up(columns)
+
+
+def _is_single(mask: np.ndarray) -> bool:
+    if not mask.any():
+        return True
+    pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    return count == 1 or np.bincount(pieces.ravel())[1:].max() >= SINGLE_PART * mask.sum()

@@ -1,0 +1,74 @@
+"""What a run says while it goes: a live bar, ``log.jsonl``, and the trackers named in the configuration."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LOG = "log.jsonl"
+
+
+class RunLog:
+    """Writes every step to ``log.jsonl`` and the trackers, and moves the bar.
+
+    Args:
+        folder: the run.
+        steps: steps of the whole run.
+        done: steps done before, when resumed; later lines of an older log are dropped.
+        accelerator: holds the trackers.
+        console: where the bar is drawn.
+    """
+
+    def __init__(self, folder: Path, steps: int, done: int, accelerator: Accelerator, console: Console) -> None:
+        self.path, self.accelerator = folder / LOG, accelerator
+        _keep_lines(self.path, done)
+        columns = ("[bold]train", BarColumn(), MofNCompleteColumn())
+        facts = (TextColumn("{task.fields[facts]}"), TimeRemainingColumn())
+        self.bar = Progress(*columns, *facts, console=console, disable=not console.is_terminal)
+        self.task = self.bar.add_task("train", total=steps, completed=done, facts="")
+        self.plain = None if console.is_terminal else console
+        self.steps, self.started, self.first = steps, time.monotonic(), done
+
+    def __enter__(self) -> RunLog:
+        self.bar.start()
+        self.file = open(self.path, "a", encoding="utf-8")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        self.file.close()
+
+    def step(self, step: int, values: dict[str, float], seconds: float) -> None:
+        """Record one step.
+
+        Args:
+            step: its number, from 1.
+            values: loss terms, learning rates, diagnostics.
+            seconds: it took.
+        """
+        record = {"step": step, "seconds": round(seconds, 4)} | {k: round(v, 6) for k, v in values.items()}
+        self.file.write(json.dumps(record) + "\n")
+        self.file.flush()
+        self.accelerator.log(values | {"seconds": seconds}, step=step)
+        self.bar.update(self.task, completed=step, facts=f"loss {values['loss']:.3f}  {seconds:.2f} s/step")
+        if self.plain is not None and (step % 25 == 0 or step in (self.first + 1, self.steps)):
+            left = (time.monotonic() - self.started) / (step - self.first) * (self.steps - step)
+            self.plain.print(
+                f"step {step}/{self.steps}  loss {values['loss']:.3f}  {seconds:.2f} s/step  {left / 60:.1f} min left"
+            )
+
+
+def _keep_lines(path: Path, steps: int) -> None:
+    """Drop what was logged after the state that is resumed was saved."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()[:steps]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
