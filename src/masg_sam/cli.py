@@ -1,0 +1,179 @@
+"""The command ``masg-sam VERB``: parses, calls :mod:`masg_sam.api`, prints. No logic lives here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from typer.core import TyperCommand, TyperOption
+
+from masg_sam import __version__
+from masg_sam.config import Config, load_config, override, to_dict, walk
+from masg_sam.errors import MasgSamError
+
+app = typer.Typer(
+    help="A handful of labelled scans in, a segmenter you trust out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+notes = Console(stderr=True)
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps")]
+
+
+class SettingsCommand(TyperCommand):
+    """A command with one flag for each setting of the configuration tree."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        defaults = _flat(to_dict(Config()))
+        for name, _, description in walk():
+            option = TyperOption(
+                param_decls=[name.replace(".", "__"), f"--{name}"],
+                help=f"{description}  [default: {json.dumps(defaults[name])}]",
+                expose_value=False,
+                callback=_remember,
+                rich_help_panel=f"Settings: {name.rpartition('.')[0]}",
+                metavar="VALUE",
+                type=str,
+            )
+            self.params.append(option)
+
+
+def _remember(context: typer.Context, parameter: Any, value: str | None) -> None:
+    if value is not None:
+        context.ensure_object(dict)[parameter.name.replace("__", ".")] = value
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    known = [name for name, _, _ in walk()]
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        name = prefix + key
+        result |= {name: value} if name in known else _flat(value, name + ".")
+    return result
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+) -> None:
+    """A handful of labelled scans in, a segmenter you trust out."""
+    handler = RichHandler(console=notes, show_time=False, show_path=False, markup=False)
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("masg_sam").setLevel(level)
+    if version:
+        typer.echo(f"masg-sam {__version__}")
+        raise typer.Exit
+
+
+@app.command(cls=SettingsCommand)
+def train(
+    context: typer.Context,
+    data: Annotated[Path, typer.Argument(help="labelled cases: nnU-Net raw, MSD, or images/ with labels/")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder of the run")],
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML recipe, see configs/")] = None,
+    resume: Annotated[bool, typer.Option(help="continue a training that was interrupted")] = False,
+) -> None:
+    """Train a segmenter on a few labelled cases."""
+    settings = load_config(config) if config else Config()
+    settings = override(settings, context.obj or {})
+    from masg_sam import api
+
+    api.train(data, out, settings, resume, notes)
+    notes.print(f"model written to {out}; next: masg-sam predict {out} IMAGES --out MASKS", highlight=False)
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(help="folder that train wrote, or a hub id")],
+    images: Annotated[list[Path], typer.Argument(help="files or folders of images; labels are not needed")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder of the masks")],
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="slices at a time")] = 8,
+    pictures: Annotated[bool, typer.Option(help="write an overlay picture of each case too")] = False,
+) -> None:
+    """Segment images; prints one line of JSON a case."""
+    from masg_sam import api
+
+    for result in api.predict(run, images, out, device, batch_size, pictures):
+        typer.echo(result.to_json())
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="a mask or a folder of masks")],
+    labels: Annotated[Path, typer.Argument(help="a label, a folder of labels, or a dataset")],
+    tolerance: Annotated[float, typer.Option(min=0, help="of the surface Dice, mm (pixels in pictures)")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
+    csv: Annotated[Path | None, typer.Option(help="write one row a case and class here")] = None,
+) -> None:
+    """Compare masks with labels: Dice, IoU, HD95 and surface Dice, per case and class."""
+    from masg_sam import api
+
+    result = api.evaluate(predictions, labels, tolerance)
+    if csv is not None:
+        result.write_csv(csv)
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), allow_nan=False))
+    else:
+        Console().print(result.table())
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Argument(help="folder to write")],
+    slices: Annotated[int, typer.Option(min=1, help="labelled slices for training")] = 6,
+) -> None:
+    """Write the embedded sample: ICBM152 T1 template with grey and white matter, in nnU-Net's layout."""
+    from masg_sam.data.sample import write_sample
+
+    write_sample(out, slices)
+    notes.print(f"sample written to {out}; next: masg-sam train {out} --out RUN", highlight=False)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder of everything the demonstration makes")] = Path("demo"),
+) -> None:
+    """Train on a few slices of the embedded sample, segment the whole head, show the scores and pictures."""
+    from masg_sam.demo import run_demo
+
+    run_demo(out, notes, Console())
+
+
+@app.command()
+def info(
+    run: Annotated[str | None, typer.Argument(help="a trained model to describe")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say what this installation has, or what a trained model is."""
+    from masg_sam import api
+
+    facts = api.describe(run)
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name:<16}{value}")
+
+
+def main() -> None:
+    """Run the command: exit status 0 done, 1 failed inside, 2 the call or the input is wrong."""
+    try:
+        app()
+    except MasgSamError as error:
+        notes.print("error:", style="bold red", end=" ")
+        notes.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        notes.print("interrupted")
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""Prediction: from a file to a mask that lies exactly on it."""

@@ -1,0 +1,139 @@
+"""Clicks, boxes and rough masks of a user, in voxels of the volume, as the network takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from masg_sam.data.slices import pad_to, resize_images
+from masg_sam.data.task import Task
+from masg_sam.errors import InputError
+from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, Prompts
+
+ROUGH_LOGIT = 6.0  # how sure a rough mask is taken to be
+
+
+@dataclass(frozen=True)
+class Click:
+    """A point on a class, or (``inside=False``) a point that is not of it.
+
+    Attributes:
+        at: voxel ``(z, y, x)`` of the volume as this package holds it; z is 0 in a picture.
+        name: the class.
+        inside: whether the point is of the class.
+    """
+
+    at: tuple[int, int, int]
+    name: str
+    inside: bool = True
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle around a class in one slice: opposite corners, voxels ``(z, y, x)``."""
+
+    start: tuple[int, int, int]
+    end: tuple[int, int, int]
+    name: str
+
+
+@dataclass(frozen=True)
+class RoughMask:
+    """A mask to start from: ``Z x Y x X`` of 0 and 1, with the volume's shape."""
+
+    mask: np.ndarray
+    name: str
+
+
+UserPrompt = Click | Box | RoughMask
+
+
+class PromptBook:
+    """The prompts of a volume, looked up slice by slice.
+
+    Args:
+        prompts: what the user gave.
+        task: classes and plane.
+        shape: voxels of the volume along ``Z, Y, X``.
+        working: rows and columns of a slice at the network's pixel size.
+        canvas: rows and columns of the padded input.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[UserPrompt],
+        task: Task,
+        shape: tuple[int, int, int],
+        working: tuple[int, int],
+        canvas: tuple[int, int],
+    ) -> None:
+        self.task, self.shape, self.working, self.canvas = task, shape, working, canvas
+        self.points: dict[int, list[tuple[float, float, int, int]]] = {}
+        self.masks: list[tuple[int, np.ndarray]] = []
+        for prompt in prompts:
+            self._add(prompt)
+
+    def batch(self, slices: range) -> Prompts | None:
+        """The prompts of consecutive slices; ``None`` when none has any."""
+        found = [self.points.get(index, []) for index in slices]
+        if not any(found) and not self.masks:
+            return None
+        length = max([1, *map(len, found)])
+        points = torch.zeros(len(slices), length, 2)
+        kinds = torch.full((len(slices), length), PADDING)
+        classes = torch.zeros_like(kinds)
+        for row, items in enumerate(found):
+            for column, (x, y, kind, number) in enumerate(items):
+                points[row, column] = torch.tensor([x, y])
+                kinds[row, column], classes[row, column] = kind, number
+        return Prompts(points, kinds, classes, *self._dense(slices))
+
+    def _dense(self, slices: range) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        if not self.masks:
+            return None, None
+        count = self.task.labels.num_classes
+        masks = torch.zeros(len(slices), count, *self.canvas)
+        given = torch.zeros(len(slices), count)
+        for number, mask in self.masks:
+            block = torch.from_numpy(np.moveaxis(mask, self.task.axis, 0)[slices.start : slices.stop].copy())
+            inside = resize_images(block[:, None].float(), self.working)
+            masks[:, number - 1] = pad_to(inside, self.canvas)[:, 0]
+            given[:, number - 1] = 1
+        return (2 * masks - 1) * ROUGH_LOGIT, given
+
+    def _add(self, prompt: UserPrompt) -> None:
+        number = self._class(prompt.name)
+        if isinstance(prompt, RoughMask):
+            if prompt.mask.shape != self.shape:
+                raise InputError(
+                    "rough mask of another shape", found=prompt.mask.shape, expected=f"{self.shape} (Z, Y, X)"
+                )
+            self.masks.append((number, prompt.mask > 0))
+        elif isinstance(prompt, Click):
+            self._place(prompt.at, POSITIVE if prompt.inside else NEGATIVE, number)
+        else:
+            first, last = np.minimum(prompt.start, prompt.end), np.maximum(prompt.start, prompt.end)
+            if first[self.task.axis] != last[self.task.axis]:
+                raise InputError("box over several slices", found=prompt, expected=f"one {self.task.plane} slice")
+            self._place(tuple(first), BOX_START, number)
+            self._place(tuple(last), BOX_END, number)
+
+    def _place(self, at: tuple[int, ...], kind: int, number: int) -> None:
+        """From a voxel to input pixels: scale to the working shape, then the padding of the canvas."""
+        if not all(0 <= i < n for i, n in zip(at, self.shape, strict=True)):
+            raise InputError("prompt outside the volume", found=at, expected=f"z, y, x within {self.shape}")
+        index = at[self.task.axis]
+        inside = [(i, n) for axis, (i, n) in enumerate(zip(at, self.shape, strict=True)) if axis != self.task.axis]
+        pixels = []
+        for (i, n), work, whole in zip(inside, self.working, self.canvas, strict=True):
+            pixels.append((i + 0.5) * work / n - 0.5 + (whole - work) // 2)
+        self.points.setdefault(index, []).append((pixels[1], pixels[0], kind, number))
+
+    def _class(self, name: str) -> int:
+        names = self.task.labels.names
+        if name not in names:
+            raise InputError("prompt for an unknown class", found=name, expected=f"one of {', '.join(names)}")
+        return names.index(name) + 1

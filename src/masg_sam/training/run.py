@@ -1,0 +1,211 @@
+"""One training run: check the data, plan, build the network, train, write the model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+
+from masg_sam import __version__
+from masg_sam.config import Config, to_dict
+from masg_sam.data.check import TrainingCheck, check_training, guess_modality, read_case
+from masg_sam.data.dataset import TrainingCase, TrainingSamples, prepare_case
+from masg_sam.data.intensity import fit_intensity
+from masg_sam.data.layouts import Dataset, find_training_cases
+from masg_sam.data.task import Task
+from masg_sam.errors import OutputError
+from masg_sam.models.checkpoint import FACTS, TrainedModel, save_model
+from masg_sam.models.masg_sam import MasgSamNetwork
+from masg_sam.models.sam.weights import load_sam
+from masg_sam.models.text import TextVectors, embed_classes
+from masg_sam.training import checkpoint
+from masg_sam.training.planning import make_task, plan_grid, plan_mirror, plan_steps, single_pieces
+from masg_sam.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+SETTINGS, RUN = "config.yaml", "run.json"
+
+
+@dataclass
+class Prepared:
+    """Training data in memory.
+
+    Attributes:
+        dataset: where it came from.
+        check: what was found in it.
+        task: the plan.
+        cases: at the network's pixel size.
+    """
+
+    dataset: Dataset
+    check: TrainingCheck
+    task: Task
+    cases: list[TrainingCase]
+
+
+def run_training(data: Path, out: Path, config: Config, resume: bool, console: Console) -> TrainedModel:
+    """Train on a folder of labelled cases and write the model into ``out``.
+
+    Raises:
+        InputError: data, settings or the output folder are wrong; nothing was written.
+        TrainingError: training broke down; the last state is in ``out``.
+    """
+    _check_output(out, resume)
+    prepared = prepare(data, config)
+    for finding in prepared.check.findings:
+        log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s", finding.message)
+    torch.manual_seed(config.training.seed)
+    network, facts, architecture = build_network(prepared.task, config)
+    steps = plan_steps(config, prepared.task.size)
+    samples = TrainingSamples(
+        prepared.cases,
+        prepared.task,
+        steps * config.training.batch_size,
+        config.training.seed,
+        plan_mirror(config, prepared.task),
+        config.data.prompts if config.model.decoder.kind == "sam" else 0.0,
+    )
+    _write_settings(out, config, prepared, steps, facts)
+    _announce(console, prepared, steps, facts)
+    shared = {"settings": _shared_settings(config), "steps": steps, "cases": [c.name for c in prepared.cases]}
+    trainer = Trainer(network, samples, steps, config.training, out, shared, console)
+    average = trainer.run(resume)
+    network.load_state_dict(average)
+    model = TrainedModel(network.cpu().eval(), prepared.task, config, architecture, facts)
+    save_model(model, out)
+    (out / checkpoint.FILE).unlink(missing_ok=True)
+    return model
+
+
+def prepare(data: Path, config: Config) -> Prepared:
+    """Check and load the training cases, and plan from them.
+
+    Raises:
+        InputError: a case cannot be used; the message names it.
+    """
+    dataset = find_training_cases(data)
+    check = check_training(dataset)
+    modality = config.data.modality or guess_modality(dataset, check)
+    grid = plan_grid(check.cases, config)
+    labels = check.label_map
+    volumes, encoded = [], []
+    for case in dataset.cases:
+        volume, label = read_case(case)
+        volumes.append(volume)
+        encoded.append(labels.encode(label))
+    intensity = fit_intensity(zip(volumes, encoded, strict=True), modality)
+    single = single_pieces(encoded, labels.num_classes)
+    channels = _channel_names(dataset, volumes[0].data.shape[0])
+    task = make_task(grid, labels, modality, channels, intensity, check.cases, single)
+    loaded = zip(dataset.cases, volumes, encoded, strict=True)
+    cases = [prepare_case(case.name, volume, label, task) for case, volume, label in loaded]
+    return Prepared(dataset, check, task, cases)
+
+
+def build_network(task: Task, config: Config) -> tuple[MasgSamNetwork, dict[str, Any], dict[str, Any]]:
+    """Load SAM and the class texts.
+
+    Returns:
+        The network, facts about its sources, and SAM's architecture.
+
+    Raises:
+        WeightsError: weights or text encoder are not to be had.
+    """
+    model = config.model
+    sam = load_sam(model.encoder)
+    facts: dict[str, Any] = {"weights": sam.source, "versions": package_versions()}
+    text: TextVectors | None = None
+    if model.decoder.kind == "sam" and model.dsf.enabled:
+        text = embed_classes(
+            task.labels.names,
+            source=model.dsf.text,
+            location=model.dsf.location,
+            modality=task.modality,
+            plane="" if task.pictures else task.plane,
+            sentences=model.dsf.sentences,
+            seed=config.training.seed,
+        )
+        facts["text"] = text.to_metadata()
+    vectors = None if text is None else text.vectors
+    classes = task.labels.num_classes
+    network = MasgSamNetwork(model, sam, classes, task.in_channels, vectors)
+    if model.encoder.tuning == "frozen":
+        network.encoder.requires_grad_(False)
+    elif model.encoder.tuning == "lora":
+        network.encoder.add_lora(model.encoder.lora_rank)
+    return network, facts, sam.architecture
+
+
+def _check_output(out: Path, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise OutputError("not a folder", path=out, found="a file", mend="give --out another name")
+    if (out / FACTS).exists():
+        raise OutputError(
+            "holds a trained model", path=out, found=FACTS, mend="train into another folder, or delete this one"
+        )
+    if not resume and (out / checkpoint.FILE).exists():
+        raise OutputError(
+            "holds a training that did not end",
+            path=out,
+            found=checkpoint.FILE,
+            mend="continue it with --resume, or train into another folder",
+        )
+
+
+def _write_settings(out: Path, config: Config, prepared: Prepared, steps: int, facts: dict[str, Any]) -> None:
+    """What is needed to run it again: settings, data, versions."""
+    out.mkdir(parents=True, exist_ok=True)
+    settings = yaml.safe_dump(to_dict(config), sort_keys=False)
+    record = {
+        "data": str(prepared.dataset.root),
+        "layout": prepared.dataset.layout,
+        "cases": [case.name for case in prepared.dataset.cases],
+        "findings": [{"level": f.level, "case": f.case, "message": f.message} for f in prepared.check.findings],
+        "steps": steps,
+        "task": prepared.task.to_dict(),
+        "facts": facts,
+    }
+    for name, text in ((SETTINGS, settings), (RUN, json.dumps(record, indent=1))):
+        place = out / f".{name}.writing"
+        place.write_text(text, encoding="utf-8")
+        os.replace(place, out / name)
+
+
+def _announce(console: Console, prepared: Prepared, steps: int, facts: dict[str, Any]) -> None:
+    task = prepared.task
+    count, classes = len(prepared.cases), ", ".join(task.labels.names)
+    pixels = f"{task.size[0]} x {task.size[1]} pixels" + (f" of {task.pixel:.2f} mm" if task.pixel else "")
+    console.print(f"{count} labelled case{'s' if count > 1 else ''}, {task.modality}; classes: {classes}")
+    console.print(f"input {pixels}, {'pictures' if task.pictures else task.plane + ' slices'}, {steps} steps")
+    console.print(f"weights: {facts['weights']}")
+    if "text" in facts:
+        console.print(f"class texts: {facts['text']['source']}")
+
+
+def _shared_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide the weights; where to log and when to save do not."""
+    values = to_dict(config)
+    for name in ("save_seconds", "trackers", "workers", "device"):
+        values["training"].pop(name)
+    return values
+
+
+def _channel_names(dataset: Dataset, count: int) -> tuple[str, ...]:
+    if len(dataset.channel_names) == count:
+        return tuple(dataset.channel_names)
+    return ("red", "green", "blue") if count == 3 else tuple(f"channel {i + 1}" for i in range(count))
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    packages = ("torch", "transformers", "monai", "accelerate", "peft", "numpy")
+    return {"masg-sam": __version__, "python": platform.python_version()} | {p: version(p) for p in packages}
