@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from typer.core import TyperCommand, TyperOption
 
 from masg_sam import __version__
 from masg_sam.config import Config, load_config, override, to_dict, walk
@@ -27,28 +28,31 @@ notes = Console(stderr=True)
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps")]
 
 
-class SettingsCommand(TyperCommand):
-    """A command with one flag for each setting of the configuration tree."""
+def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb one flag for each setting of the configuration tree; it gets those set as ``settings``."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        defaults = _flat(to_dict(Config()))
-        for name, _, description in walk():
-            option = TyperOption(
-                param_decls=[name.replace(".", "__"), f"--{name}"],
-                help=f"{description}  [default: {json.dumps(defaults[name])}]",
-                expose_value=False,
-                callback=_remember,
-                rich_help_panel=f"Settings: {name.rpartition('.')[0]}",
-                metavar="VALUE",
-                type=str,
-            )
-            self.params.append(option)
+    def run(**values: Any) -> None:
+        given = {name: values.pop(key) for key, name in keys.items()}
+        verb(**values, settings={name: value for name, value in given.items() if value is not None})
 
-
-def _remember(context: typer.Context, parameter: Any, value: str | None) -> None:
-    if value is not None:
-        context.ensure_object(dict)[parameter.name.replace("__", ".")] = value
+    keys = {name.replace(".", "__"): name for name, _, _ in walk()}
+    defaults = _flat(to_dict(Config()))
+    own = inspect.signature(verb, eval_str=True)
+    parameters = [p for p in own.parameters.values() if p.name != "settings"]
+    for name, _, description in walk():
+        flag = typer.Option(
+            f"--{name}",
+            help=f"{description} \\[default: {json.dumps(defaults[name])}]",
+            rich_help_panel=f"Settings: {name.rpartition('.')[0]}",
+            metavar="VALUE",
+        )
+        key = name.replace(".", "__")
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(key, kind, default=None, annotation=Annotated[str | None, flag]))
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__name__, run.__doc__ = verb.__name__, verb.__doc__
+    return run
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -75,20 +79,21 @@ def common(
         raise typer.Exit
 
 
-@app.command(cls=SettingsCommand)
+@app.command()
+@with_settings
 def train(
-    context: typer.Context,
     data: Annotated[Path, typer.Argument(help="labelled cases: nnU-Net raw, MSD, or images/ with labels/")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of the run")],
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML recipe, see configs/")] = None,
-    resume: Annotated[bool, typer.Option(help="continue a training that was interrupted")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a training that was interrupted")] = False,
+    *,
+    settings: dict[str, str],
 ) -> None:
     """Train a segmenter on a few labelled cases."""
-    settings = load_config(config) if config else Config()
-    settings = override(settings, context.obj or {})
+    chosen = override(load_config(config) if config else Config(), settings)
     from masg_sam import api
 
-    api.train(data, out, settings, resume, notes)
+    api.train(data, out, chosen, resume, notes)
     notes.print(f"model written to {out}; next: masg-sam predict {out} IMAGES --out MASKS", highlight=False)
 
 
@@ -99,7 +104,7 @@ def predict(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of the masks")],
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="slices at a time")] = 8,
-    pictures: Annotated[bool, typer.Option(help="write an overlay picture of each case too")] = False,
+    pictures: Annotated[bool, typer.Option("--pictures", help="write an overlay picture of each case too")] = False,
 ) -> None:
     """Segment images; prints one line of JSON a case."""
     from masg_sam import api
