@@ -1,0 +1,1 @@
+"""From files to network input: readers and writers, layouts, labels, checks, slices, augmentation."""
