@@ -96,6 +96,7 @@ def build_sam(config: EncoderConfig, architecture: dict[str, Any] | None = None)
     else:
         encoder = VitEncoder(sam.vision_config, taps=config.taps)
         encoder.set_gradient_checkpointing(config.checkpointing)
+    sam.mask_decoder_config._attn_implementation = "sdpa"
     decoder = SamMaskDecoder(sam.mask_decoder_config)
     return SamParts(encoder, SamPromptEncoder(sam), decoder, sam.to_dict(), "random values, as asked for")
 

@@ -1,0 +1,1 @@
+"""How good masks are: metrics with one set of rules, tables, and comparisons."""

