@@ -37,7 +37,9 @@ class Protocol:
 
 PROTOCOLS = {
     "la4": Protocol("LA, 4 scans", "la4", "la4/imagesTs", "la4/labelsTs", "0.885"),
-    "kvasir20": Protocol("Kvasir, 20 images", "kvasir20/train", "kvasir20/test/images", "kvasir20/test/labels", "0.812"),
+    "kvasir20": Protocol(
+        "Kvasir, 20 images", "kvasir20/train", "kvasir20/test/images", "kvasir20/test/labels", "0.812"
+    ),
     "hippocampus": Protocol(
         "Hippocampus, 5 volumes", "hippocampus", "hippocampus/imagesTs", "hippocampus/labelsTs", "0.834"
     ),
@@ -62,7 +64,9 @@ def run_one(data: Path, work: Path, name: str, method: str, seed: int) -> dict[s
         trained = measure([*command, *train])
     predicted = measure([*command, "predict", str(run), str(data / protocol.images), "--out", str(masks)])
     scores = subprocess.run(
-        [*command, "evaluate", str(masks), str(data / protocol.labels), "--json"], check=True, capture_output=True
+        [*command, "evaluate", str(masks), str(data / protocol.labels), "--json"],
+        check=True,
+        capture_output=True,
     )
     report = json.loads(scores.stdout)
     settings = json.loads((run / "run.json").read_text(encoding="utf-8"))
@@ -92,12 +96,17 @@ def measure(command: list[str]) -> dict[str, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"failed with status {os.waitstatus_to_exitcode(status)}: {' '.join(command)}")
-    return {"minutes": round((time.monotonic() - started) / 60, 2), "peak_gb": round(usage.ru_maxrss / 2**20, 2)}
+    return {
+        "minutes": round((time.monotonic() - started) / 60, 2),
+        "peak_gb": round(usage.ru_maxrss / 2**20, 2),
+    }
 
 
 def commit() -> str:
     """The commit, marked when the tree differs from it."""
-    result = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
+    result = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
+    )
     return result.stdout.strip()
 
 
@@ -120,7 +129,12 @@ def run(arguments: argparse.Namespace) -> None:
 def table(_: argparse.Namespace) -> None:
     """RESULTS.md from the JSON files."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
-    lines = ["# Results", "", __doc__.strip().split("\n\n")[0] + " Written by `python benchmarks/defaults.py table`.", ""]
+    lines = [
+        "# Results",
+        "",
+        __doc__.strip().split("\n\n")[0] + " Written by `python benchmarks/defaults.py table`.",
+        "",
+    ]
     lines += [
         "Dice, HD95 and surface Dice (2 mm; 2 pixels for pictures) are means over the test cases, ± one standard",
         "deviation over the cases. Yardstick: a plain pyramid decoder measured elsewhere (256 px, 15 min on LA).",
@@ -132,10 +146,14 @@ def table(_: argparse.Namespace) -> None:
     lines += ["", "## Classes", "", "| dataset | method | seed | Dice of each class |", "|---|---|---|---|"]
     for record in sorted(records, key=order):
         parts = [f"{name} {number(values.get('dice'))}" for name, values in record["classes"].items()]
-        lines.append(f"| {PROTOCOLS[record['dataset']].title} | {record['method']} | {record['seed']} | {', '.join(parts)} |")
+        lines.append(
+            f"| {PROTOCOLS[record['dataset']].title} | {record['method']} | {record['seed']} | {', '.join(parts)} |"
+        )
     lines += ["", "## How each was run", ""]
     for record in sorted(records, key=order):
-        lines.append(f"- `{record['command']}` at commit {record['commit']}, {record['machine']}, {record['cases']} test cases")
+        lines.append(
+            f"- `{record['command']}` at commit {record['commit']}, {record['machine']}, {record['cases']} test cases"
+        )
     for name, protocol in PROTOCOLS.items():
         lines.append(f"- yardstick of {name}: Dice {protocol.yardstick}")
     TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -149,10 +167,23 @@ def order(record: dict[str, Any]) -> tuple[int, int, int]:
 def row(record: dict[str, Any]) -> str:
     """One line of the main table."""
     mean, sd = record["mean"], record.get("sd") or {}
-    spread = [f"{number(mean.get(m), d)} ± {number(sd.get(m), d)}" for m, d in (("dice", 3), ("hd95_mm", 1), ("surface_dice", 3))]
+    spread = [
+        f"{number(mean.get(m), d)} ± {number(sd.get(m), d)}"
+        for m, d in (("dice", 3), ("hd95_mm", 1), ("surface_dice", 3))
+    ]
     trained = record["train"] or {}
-    cells = [PROTOCOLS[record["dataset"]].title, record["method"], str(record["seed"]), *spread, str(record["steps"])]
-    cells += [" x ".join(map(str, record["size"])), number(trained.get("minutes"), 1), number(trained.get("peak_gb"), 1)]
+    cells = [
+        PROTOCOLS[record["dataset"]].title,
+        record["method"],
+        str(record["seed"]),
+        *spread,
+        str(record["steps"]),
+    ]
+    cells += [
+        " x ".join(map(str, record["size"])),
+        number(trained.get("minutes"), 1),
+        number(trained.get("peak_gb"), 1),
+    ]
     return "| " + " | ".join([*cells, number(record["predict"]["minutes"], 1)]) + " |"
 
 
@@ -163,10 +194,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def main() -> None:
     """Parse and go."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     verbs = parser.add_subparsers(required=True)
     runner = verbs.add_parser("run", help="make the runs that are missing")
-    runner.add_argument("--data", type=Path, required=True, help="folder with la4, kvasir20, hippocampus, openkbp5")
+    runner.add_argument(
+        "--data", type=Path, required=True, help="folder with la4, kvasir20, hippocampus, openkbp5"
+    )
     runner.add_argument("--work", type=Path, default=Path("runs/benchmarks"), help="where runs and masks go")
     runner.add_argument("--datasets", nargs="+", default=list(PROTOCOLS), choices=list(PROTOCOLS))
     runner.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))

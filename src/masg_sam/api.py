@@ -115,9 +115,13 @@ class MasgSam:
         data = np.asarray(image, np.float32)
         data = data[None] if data.ndim == 3 else data
         if data.ndim != 4 or not np.isfinite(data).all():
-            raise InputError("image array cannot be used", found=f"shape {data.shape}", expected="finite C x Z x Y x X")
+            raise InputError(
+                "image array cannot be used", found=f"shape {data.shape}", expected="finite C x Z x Y x X"
+            )
         geometry = Geometry("array", data.shape[1:], None)
-        volume = Volume(data, spacing, None if self.model.task.pictures else np.eye(4), geometry, Path("array"))
+        volume = Volume(
+            data, spacing, None if self.model.task.pictures else np.eye(4), geometry, Path("array")
+        )
         return self.predictor.segment(volume, prompts)
 
     def predict(
@@ -143,7 +147,9 @@ class MasgSam:
         """
         cases, folder = find_images(_paths(images)), Path(out)
         if prompts and len(cases) != 1:
-            raise InputError("prompts belong to one case", found=f"{len(cases)} cases", mend="predict one file")
+            raise InputError(
+                "prompts belong to one case", found=f"{len(cases)} cases", mend="predict one file"
+            )
         _check_masks_folder(cases, folder)
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
@@ -178,13 +184,18 @@ class MasgSam:
         if pictures:
             from masg_sam.inference.overlay import write_overlay
 
-            write_overlay(volume, {"prediction": found.mask}, labels.names, folder / PICTURES / f"{case.name}.png")
+            write_overlay(
+                volume, {"prediction": found.mask}, labels.names, folder / PICTURES / f"{case.name}.png"
+            )
         counts = np.bincount(found.mask.ravel(), minlength=labels.num_classes + 1)[1:].tolist()
         millilitres = None if volume.is_picture else float(np.prod(volume.spacing)) / 1000
         return CaseResult(
             case.name,
             path.name,
-            {n: None if millilitres is None else round(c * millilitres, 4) for n, c in zip(labels.names, counts, strict=True)},
+            {
+                n: None if millilitres is None else round(c * millilitres, 4)
+                for n, c in zip(labels.names, counts, strict=True)
+            },
             dict(zip(labels.names, counts, strict=True)),
             dict(zip(labels.names, found.confidence, strict=True)),
             round(time.monotonic() - started, 3),
@@ -270,7 +281,11 @@ def describe(run: PathLike | None = None) -> dict[str, Any]:
 
     if run is None:
         kept = sorted(path.name for path in cache_folder().glob("*.safetensors"))
-        facts = {"device": resolve_device("auto"), "weights_cache": str(cache_folder()), "weights": ", ".join(kept)}
+        facts = {
+            "device": resolve_device("auto"),
+            "weights_cache": str(cache_folder()),
+            "weights": ", ".join(kept),
+        }
         return facts | package_versions()
     model = load_model(Path(run))
     task = model.task

@@ -96,9 +96,7 @@ class DecoderConfig:
     kind: Annotated[
         Literal["sam", "fpn"], Field(description="SAM's decoder, or a plain pyramid to compare with")
     ] = "sam"
-    passes: Annotated[
-        Literal[1, 2], Field(description="2: the soft coarse mask guides a second pass")
-    ] = 2
+    passes: Annotated[Literal[1, 2], Field(description="2: the soft coarse mask guides a second pass")] = 2
     coarse_weight: Annotated[Weight, Field(description="weight of the loss of the coarse mask")] = 0.4
 
 

@@ -87,7 +87,8 @@ class TrainingSamples(TorchDataset):
         """One sample: ``image`` C x H x W, ``label`` H x W, and the parts of its prompt."""
         rng = np.random.default_rng((self.seed, index))
         case, number = self._choose(rng)
-        image = with_neighbours(case.images, number) if self.task.neighbours else case.images[number]
+        reach = self.task.reach
+        image = with_neighbours(case.images, number, reach) if reach else case.images[number]
         image, label = self.augmentation(image, case.labels[number], int(rng.integers(2**31)))
         prompt = simulate_prompt(label.numpy(), self.task.labels.num_classes, self.prompts, rng)
         return {"image": image, "label": label} | prompt

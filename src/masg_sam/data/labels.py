@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from masg_sam.data.dataset_json import MOST_VALUE
 from masg_sam.data.volume import Volume
 from masg_sam.errors import LabelError
 
-MOST_CLASSES = 64
+MOST_CLASSES = 32  # without names; more values than that are rather grey levels
 NEAR = 40  # grey levels around 0 and 255 that compression noise may reach
-NEAR_PART = 0.95  # of all pixels that must lie there, for a noisy mask to count as black and white
+NEAR_PART = 0.98  # of all pixels that must lie there, for a noisy mask to count as black and white
+MIDDLE_PART = 0.005  # of all pixels; a single grey level between with more of them is a class of its own
+THRESHOLD = 128  # of a mask that is black and white
+NOISY_VALUES = 8  # as many in pictures may be noise around fewer classes
+RARE_PART = 0.001  # of all pixels: noise, where most values have fewer
+LOSSY = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -91,33 +98,52 @@ def fit_label_map(labels: Iterable[Volume], class_names: Mapping[int, str]) -> t
     """
     if class_names:
         return _named(labels, dict(sorted(class_names.items())))
-    totals: Counter[int] = Counter()
-    last: Volume | None = None
-    for last in labels:
-        values, counts = np.unique(last.data, return_counts=True)
-        totals.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-    foreground = sorted(value for value in totals if value)
-    if not foreground or last is None:
+    found = _Values.count(labels)
+    if not found.foreground:
         raise _all_empty()
-    if foreground[0] >= 0 and foreground == [255]:
-        return LabelMap((255,), ("foreground",), 128), ["masks hold 0 and 255: 255 is the class"]
-    if _is_noisy(totals):
-        part = sum(n for v, n in totals.items() if v not in (0, 255)) / totals.total()
-        note = (
-            f"masks hold {len(totals)} grey values, as JPEG leaves them; {100 * part:.1f} % of the pixels are "
-            "neither 0 nor 255; 128 and above is the class"
-        )
-        return LabelMap((255,), ("foreground",), 128), [note]
-    if foreground[0] < 0 or len(foreground) > MOST_CLASSES or foreground[-1] > 65535:
-        raise LabelError(
-            "labels hold too many values to be classes",
-            path=last.path.parent,
-            found=f"{len(foreground)} values from {foreground[0]} to {foreground[-1]}",
-            expected=f"at most {MOST_CLASSES}, one whole number a class",
-            mend="save masks without loss (PNG or NIfTI, not JPEG), or add dataset.json with `labels`",
-        )
-    names = ("foreground",) if len(foreground) == 1 else tuple(f"class {value}" for value in foreground)
-    return LabelMap(tuple(foreground), names), []
+    if found.foreground == [255] or found.may_be_noisy and _is_black_and_white(found.totals):
+        return LabelMap((255,), ("foreground",), THRESHOLD), [_grey_note(found.totals)]
+    if not _are_classes(found):
+        raise _not_classes(found)
+    values = tuple(found.foreground)
+    names = ("foreground",) if len(values) == 1 else tuple(f"class {value}" for value in values)
+    return LabelMap(values, names), []
+
+
+@dataclass
+class _Values:
+    """How many voxels hold each value, over all labels.
+
+    Attributes:
+        totals: voxels by value.
+        pictures: whether the labels are pictures, which may have been compressed with loss.
+        lossy: whether one of them is a JPEG.
+        folder: where they lie.
+    """
+
+    totals: Counter[int]
+    pictures: bool = False
+    lossy: bool = False
+    folder: Path | None = None
+
+    @classmethod
+    def count(cls, labels: Iterable[Volume]) -> _Values:
+        found = cls(Counter())
+        for label in labels:
+            values, counts = np.unique(label.data, return_counts=True)
+            found.totals.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+            found.pictures |= label.is_picture
+            found.lossy |= label.path.suffix.lower() in LOSSY
+            found.folder = label.path.parent
+        return found
+
+    @property
+    def foreground(self) -> list[int]:
+        return sorted(value for value in self.totals if value)
+
+    @property
+    def may_be_noisy(self) -> bool:
+        return self.lossy or (self.pictures and len(self.totals) >= NOISY_VALUES)
 
 
 def _named(labels: Iterable[Volume], names: dict[int, str]) -> tuple[LabelMap, list[str]]:
@@ -128,25 +154,49 @@ def _named(labels: Iterable[Volume], names: dict[int, str]) -> tuple[LabelMap, l
     if not seen - {0}:
         raise _all_empty()
     missing = [name for i, name in enumerate(label_map.names, start=1) if i not in seen]
-    if not missing:
-        return label_map, []
-    return label_map, [f"no label shows {', '.join(missing)}: the model cannot learn it"]
+    return label_map, [f"no label shows {', '.join(missing)}: the model cannot learn it"] if missing else []
 
 
-def _is_noisy(totals: Counter[int]) -> bool:
-    """Whether grey values crowd at both ends of 0..255 with a thin tail between."""
-    if min(totals) < 0 or max(totals) > 255 or len(totals) < 3 or max(totals) < 255 - NEAR:
+def _is_black_and_white(totals: Counter[int]) -> bool:
+    """Whether grey values are 0 and 255, or crowd at both with a thin tail between."""
+    if min(totals) < 0 or max(totals) > 255:
         return False
-    near = sum(n for v, n in totals.items() if v <= NEAR or v >= 255 - NEAR)
-    high = sum(n for v, n in totals.items() if v >= 255 - NEAR)
-    few_between = near >= NEAR_PART * totals.total()
-    return few_between and high > 0 and len(totals) > 2 and _no_middle_class(totals)
+    middle = [count for value, count in totals.items() if NEAR < value < 255 - NEAR]
+    if max(totals) < 255 - NEAR or max(middle, default=0) > MIDDLE_PART * totals.total():
+        return False
+    return sum(middle) <= (1 - NEAR_PART) * totals.total()
 
 
-def _no_middle_class(totals: Counter[int]) -> bool:
-    """No single grey level between the ends may stand out as a class of its own."""
-    middle = [n for v, n in totals.items() if NEAR < v < 255 - NEAR]
-    return max(middle, default=0) < 0.005 * totals.total()
+def _are_classes(found: _Values) -> bool:
+    """Whether the values look like class numbers, not like grey levels or what compression makes of classes."""
+    values = found.foreground
+    if len(values) > MOST_CLASSES or values[0] < 0 or values[-1] > MOST_VALUE:
+        return False
+    rare = sum(count < RARE_PART * found.totals.total() for count in found.totals.values())
+    strewn = found.may_be_noisy and 2 * rare > len(values)
+    return not strewn and not (found.lossy and len(values) > 1)
+
+
+def _not_classes(found: _Values) -> LabelError:
+    values = found.foreground
+    return LabelError(
+        "label values are no class numbers",
+        path=found.folder,
+        found=f"{len(values)} values from {values[0]} to {values[-1]}"
+        + (", in files compressed with loss" if found.lossy else ""),
+        expected=f"at most {MOST_CLASSES} whole numbers from 1 to {MOST_VALUE}, one a class",
+        mend="save masks without loss (PNG or NIfTI, not JPEG); name more classes than that in dataset.json",
+    )
+
+
+def _grey_note(totals: Counter[int]) -> str:
+    if totals.keys() <= {0, 255}:
+        return "masks hold 0 and 255: 255 is the class"
+    part = 100 * sum(count for value, count in totals.items() if value not in (0, 255)) / totals.total()
+    return (
+        f"masks hold {len(totals)} grey values, as JPEG leaves them; {part:.1f} % of the pixels are neither "
+        f"0 nor 255; {THRESHOLD} and above is the class"
+    )
 
 
 def _all_empty() -> LabelError:

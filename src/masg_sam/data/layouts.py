@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
 from masg_sam.data.io import READABLE_SUFFIXES, case_stem, suffix_of
 from masg_sam.errors import LayoutError
 
-CHANNEL = re.compile(r"^(?P<name>.+)_(?P<channel>\d{4})$")
+CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
+MOST_CHANNELS = 8  # more files than that with one name are numbered pictures
 LABEL_ENDINGS = ("_segmentation", "_mask", "_label", "_seg", "_gt")
 IMAGE_FOLDERS, LABEL_FOLDERS = ("images", "image", "imgs", "img"), ("labels", "label", "masks", "mask")
 LISTED = 5  # names in a message
@@ -58,215 +59,154 @@ def find_training_cases(data: Path) -> Dataset:
     Raises:
         LayoutError: no layout we know, a broken ``dataset.json``, or an image without its label.
     """
-    _must_be_folder(data)
-    if (data / "dataset.json").is_file():
-        facts = _read_json(data / "dataset.json")
-        cases = _decathlon_cases(data, facts) if _is_decathlon(facts) else _nnunet_cases(data)
-        layout = "msd" if _is_decathlon(facts) else "nnunet"
-        return Dataset(data, layout, cases, class_names(facts, data), _channel_names(facts))
+    if not data.is_dir():
+        problem = "a file where a dataset's folder is expected" if data.exists() else "no such folder"
+        raise LayoutError(problem, path=data, mend="name the folder that holds images and labels")
+    facts = read_dataset_json(data)
+    names = class_names(facts, data) if facts else {}
+    if pairs := training_pairs(facts, data):
+        return Dataset(data, "msd", _listed_cases(pairs), names, channel_names(facts))
+    if (data / "imagesTr").is_dir() and (data / "labelsTr").is_dir():
+        cases = _match(_group_channels(_readable(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
+        return Dataset(data, "nnunet", cases, names, channel_names(facts))
     for root in (data, data / "train", data / "training"):
-        pair = _folder_pair(root)
-        if pair is not None:
-            return Dataset(root, "folders", _paired(*pair), {}, ())
-    if (data / "imagesTr").is_dir():
-        return Dataset(data, "nnunet", _nnunet_cases(data), {}, ())
-    names = sorted(item.name for item in data.iterdir() if not item.name.startswith("."))[:LISTED]
-    raise LayoutError(
-        "no labelled cases in a layout we know",
-        path=data,
-        found=", ".join(names) or "an empty folder",
-        expected="dataset.json with imagesTr/ and labelsTr/ (nnU-Net, Decathlon), or images/ and labels/",
-        mend="put images and labels into two folders, images/ and labels/, with the same file names",
-    )
+        if pair := _folder_pair(root):
+            return Dataset(root, "folders", _plain_cases(*pair), names, channel_names(facts))
+    raise _no_layout(data)
 
 
 def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     """Find images to segment; labels are not needed.
 
     Args:
-        paths: files, folders of files, or a dataset, of which the test images are taken, else the training images.
+        paths: files, folders of files, or a dataset; of that, the test images, else the training images.
 
     Raises:
-        LayoutError: nothing to read, or two cases of one name.
+        LayoutError: nothing to read, channels that are missing, or two cases of one name.
     """
-    cases: list[Case] = []
-    files: list[Path] = []
-    for path in [paths] if isinstance(paths, Path) else paths:
-        if not path.exists():
-            raise LayoutError("no such file or folder", path=path, mend="check the path")
-        if path.is_file():
-            files.append(path)
-        else:
-            cases += _group_channels(_readable(_images_folder(path)))
-    cases += _group_channels(files)
+    given = [paths] if isinstance(paths, Path) else list(paths)
+    for path in given:
+        _must_exist(path)
+    cases = _group_channels([path for path in given if path.is_file()])
+    for folder in (path for path in given if path.is_dir()):
+        cases += _group_channels(_readable(_images_folder(folder)))
     if not cases:
-        raise LayoutError(
-            "no images",
-            path=paths if isinstance(paths, Path) else paths[0],
-            expected=f"files ending in {', '.join(READABLE_SUFFIXES)}",
-            mend="name the images or their folder",
-        )
-    _unique(cases)
-    return tuple(cases)
+        raise _nothing_readable(given[0] if given else Path(), "images")
+    return _in_order(cases)
 
 
 def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
     """Find masks by case name, and the class names that ``dataset.json`` beside or above them gives.
 
     Args:
-        path: a mask, a folder of masks, or a dataset.
+        path: a mask, a folder of masks, or a dataset; of that, the test labels, else the training labels.
 
     Raises:
-        LayoutError: no masks there.
+        LayoutError: no masks there, or two of one case.
     """
-    if not path.exists():
-        raise LayoutError("no such file or folder", path=path, mend="check the path")
+    _must_exist(path)
     folder = path.parent if path.is_file() else _labels_folder(path)
-    files = [path] if path.is_file() else _readable(folder)
-    if not files:
-        raise LayoutError("no masks", path=path, expected=f"files ending in {', '.join(READABLE_SUFFIXES)}")
-    found: dict[str, Path] = {}
-    for file in files:
-        name = _label_name(file)
-        if name in found:
-            raise LayoutError("two masks of one case", path=file, found=found[name].name, mend="remove one of them")
-        found[name] = file
+    found = _by_case([path] if path.is_file() else _readable(folder), set())
+    if not found:
+        raise _nothing_readable(path, "masks")
     for place in (folder, folder.parent):
-        if (place / "dataset.json").is_file():
-            return found, class_names(_read_json(place / "dataset.json"), place)
+        if facts := read_dataset_json(place):
+            return found, class_names(facts, place)
     return found, {}
 
 
-def class_names(facts: dict[str, Any], root: Path) -> dict[int, str]:
-    """Foreground classes of a ``dataset.json``, written either way: name to value, or value to name."""
-    labels = facts.get("labels")
-    path = root / "dataset.json"
-    if not isinstance(labels, dict) or not labels:
-        raise LayoutError(
-            "`labels` is missing", path=path, found=labels, expected='{"background": 0, "liver": 1}', mend="add it"
-        )
-    result: dict[int, str] = {}
-    for key, value in labels.items():
-        if isinstance(value, list):
-            raise LayoutError(
-                "region-based labels are not supported",
-                path=path,
-                found=f"{key}: {value}",
-                expected="one whole number a class",
-                mend="give each class a value of its own",
-            )
-        name, number = (value, key) if str(key).lstrip("-").isdigit() else (key, value)
-        if not str(number).lstrip("-").isdigit():
-            raise LayoutError("`labels` is not name and number", path=path, found=f"{key}: {value}")
-        if str(name).lower() == "ignore":
-            raise LayoutError("an ignore label is not supported", path=path, found=f"{key}: {value}", mend="remove it")
-        if int(number) in result:
-            raise LayoutError("two classes of one value", path=path, found=f"{result[int(number)]}, {name}")
-        if int(number) != 0:
-            result[int(number)] = str(name)
-    if not result:
-        raise LayoutError("`labels` names no class but the background", path=path, found=labels)
-    return result
-
-
-def _is_decathlon(facts: dict[str, Any]) -> bool:
-    training = facts.get("training")
-    return isinstance(training, list) and bool(training) and isinstance(training[0], dict)
-
-
-def _decathlon_cases(root: Path, facts: dict[str, Any]) -> tuple[Case, ...]:
+def _listed_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:
+    """Cases that dataset.json lists; the first nnU-Net left the channel out of their names."""
     cases = []
-    for item in facts["training"]:
-        if not isinstance(item, dict) or not {"image", "label"} <= item.keys():
-            raise LayoutError(
-                "an entry of `training` is not a pair",
-                path=root / "dataset.json",
-                found=item,
-                expected='{"image": ..., "label": ...}',
-            )
-        image, label = (_inside(root, str(item[key])) for key in ("image", "label"))
-        for file in (image, label):
-            if not file.is_file():
-                raise LayoutError("a file that dataset.json names is missing", path=file, mend="copy it there")
-        cases.append(Case(case_stem(image), (image,), label))
-    return _sorted(cases)
+    for image, label in pairs:
+        stem, suffix = case_stem(image), suffix_of(image) or image.suffix
+        channels = (
+            [image] if image.is_file() else sorted(image.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{suffix}"))
+        )
+        if not channels or not label.is_file():
+            missing = label if channels else image
+            raise LayoutError("a file that dataset.json names is missing", path=missing, mend="copy it there")
+        cases.append(Case(stem, tuple(channels), label))
+    return _in_order(cases)
 
 
-def _inside(root: Path, name: str) -> Path:
-    """A path of dataset.json, which may not lead out of its folder."""
-    path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise LayoutError("path leads out of the dataset", path=root / "dataset.json", found=name)
-    return path
+def _plain_cases(images: Path, labels: Path) -> tuple[Case, ...]:
+    """Where labels carry the same number at the end, it counts pictures and not channels."""
+    files = _readable(images)
+    alone = [Case(case_stem(file), (file,), None) for file in files]
+    names = set(_by_case(_readable(labels), {case.name for case in alone}))
+    return _match(alone if names >= {case.name for case in alone} else _group_channels(files), labels, images)
 
 
-def _nnunet_cases(root: Path) -> tuple[Case, ...]:
-    images, labels = root / "imagesTr", root / "labelsTr"
-    for folder in (images, labels):
-        if not folder.is_dir():
-            raise LayoutError("folder is missing", path=folder, expected="imagesTr/ and labelsTr/ beside dataset.json")
-    return _match(_group_channels(_readable(images)), labels, images)
-
-
-def _paired(images: Path, labels: Path) -> tuple[Case, ...]:
-    return _match(_group_channels(_readable(images)), labels, images)
-
-
-def _match(cases: list[Case], labels: Path, images: Path) -> tuple[Case, ...]:
+def _match(cases: Sequence[Case], labels: Path, images: Path) -> tuple[Case, ...]:
     """Give each case its label; nothing may be left over on either side."""
-    _unique(cases)
-    found: dict[str, Path] = {}
-    for file in _readable(labels):
-        name = case_stem(file) if any(case_stem(file) == case.name for case in cases) else _label_name(file)
-        if name in found:
-            raise LayoutError("two labels of one case", path=file, found=found[name].name, mend="remove one of them")
-        found[name] = file
-    alone = [case.name for case in cases if case.name not in found]
-    extra = [name for name in found if name not in {case.name for case in cases}]
-    for names, kind, folder in ((alone, "images without a label", images), (extra, "labels without an image", labels)):
-        if names:
-            raise LayoutError(
-                f"{len(names)} {kind}",
-                path=folder,
-                found=", ".join(sorted(names)[:LISTED]) + (" ..." if len(names) > LISTED else ""),
-                expected="an image and a label of the same name for each case",
-                mend="rename them alike, or take them out of the folder",
-            )
     if not cases:
-        raise LayoutError("no images", path=images, expected=f"files ending in {', '.join(READABLE_SUFFIXES)}")
-    return _sorted(Case(case.name, case.images, found[case.name]) for case in cases)
+        raise _nothing_readable(images, "images")
+    names = {case.name for case in cases}
+    found = _by_case(_readable(labels), names)
+    _none_left(sorted(names - found.keys(), key=_natural), "images without a label", images)
+    _none_left(sorted(found.keys() - names, key=_natural), "labels without an image", labels)
+    return _in_order([replace(case, label=found[case.name]) for case in cases])
 
 
-def _group_channels(files: Iterable[Path]) -> list[Case]:
-    """Files of one case together, where all names end in a channel number."""
-    files = sorted(files, key=lambda file: _natural(file.name))
-    matches = [CHANNEL.match(case_stem(file)) for file in files]
-    if not files or not all(matches):
-        return [Case(case_stem(file), (file,), None) for file in files]
-    groups: dict[tuple[Path, str], dict[int, Path]] = {}
-    for file, match in zip(files, matches, strict=True):
-        if match is not None:
-            groups.setdefault((file.parent, match["name"]), {})[int(match["channel"])] = file
-    if any(0 not in channels for channels in groups.values()):
-        return [Case(case_stem(file), (file,), None) for file in files]
-    most = max(len(channels) for channels in groups.values())
-    for (folder, name), channels in groups.items():
-        if sorted(channels) != list(range(most)):
+def _none_left(names: Sequence[str], kind: str, folder: Path) -> None:
+    if names:
+        raise LayoutError(
+            f"{len(names)} {kind}",
+            path=folder,
+            found=_few(names),
+            expected="an image and a label of the same name for each case",
+            mend=f"rename them alike (a label may end in {', '.join(LABEL_ENDINGS)}), or take them out",
+        )
+
+
+def _by_case(files: Iterable[Path], names: set[str]) -> dict[str, Path]:
+    """Label files by case; of ``names``, those that end in ``_mask`` or the like are taken as they are."""
+    found: dict[str, Path] = {}
+    for file in files:
+        stem = case_stem(file)
+        ending = next((e for e in LABEL_ENDINGS if stem.lower().endswith(e) and len(stem) > len(e)), "")
+        name = stem if stem in names else stem[: len(stem) - len(ending)]
+        if name in found:
             raise LayoutError(
-                f"channels of case {name} are missing",
-                path=folder,
-                found=", ".join(f"_{i:04d}" for i in sorted(channels)),
-                expected=", ".join(f"_{i:04d}" for i in range(most)),
+                "two labels of one case",
+                path=file,
+                found=f"also {found[name].name}",
+                mend="remove one of them",
             )
-    return [Case(name, tuple(c[i] for i in sorted(c)), None) for (_, name), c in groups.items()]
+        found[name] = file
+    return found
+
+
+def _group_channels(files: Sequence[Path]) -> list[Case]:
+    """Files of one case together, where all names end in a channel number that counts from 0000."""
+    groups: dict[tuple[Path, str], list[tuple[int, Path]]] = {}
+    for file in files:
+        if found := CHANNEL.fullmatch(case_stem(file)):
+            groups.setdefault((file.parent, found["name"]), []).append((int(found["channel"]), file))
+    count = sum(len(group) for group in groups.values())
+    most = max((len(group) for group in groups.values()), default=0)
+    from_zero = all(min(group)[0] == 0 for group in groups.values())
+    if count < len(files) or not from_zero or most > MOST_CHANNELS:
+        return [Case(case_stem(file), (file,), None) for file in files]
+    return [_grouped(folder, name, sorted(group), most) for (folder, name), group in groups.items()]
+
+
+def _grouped(folder: Path, name: str, group: Sequence[tuple[int, Path]], channels: int) -> Case:
+    if [number for number, _ in group] != list(range(channels)):
+        raise LayoutError(
+            f"channels of case {name} are missing or double",
+            path=folder,
+            found=", ".join(file.name for _, file in group),
+            expected=", ".join(f"_{number:04d}" for number in range(channels)),
+            mend="complete the channels of each case, one file a channel",
+        )
+    return Case(name, tuple(file for _, file in group), None)
 
 
 def _images_folder(path: Path) -> Path:
-    if (path / "dataset.json").is_file() or (path / "imagesTr").is_dir():
-        options = [path / "imagesTs", path / "imagesTr"]
-    else:
-        roots = (path / "test", path, path / "train")
-        options = [root / name for root in roots for name in IMAGE_FOLDERS]
+    options = [path / "imagesTs", path / "imagesTr"]
+    options += [root / name for root in (path / "test", path, path / "train") for name in IMAGE_FOLDERS]
     return next((option for option in options if option.is_dir() and _readable(option)), path)
 
 
@@ -282,61 +222,57 @@ def _folder_pair(root: Path) -> tuple[Path, Path] | None:
     return (images, labels) if images and labels else None
 
 
-def _label_name(file: Path) -> str:
-    """The case a label belongs to: without ``_mask`` and the like."""
-    stem = case_stem(file)
-    ending = next((e for e in LABEL_ENDINGS if stem.lower().endswith(e) and len(stem) > len(e)), "")
-    return stem[: len(stem) - len(ending)]
-
-
 def _readable(folder: Path) -> list[Path]:
-    """Files we can read; not hidden ones, nor the resource forks that macOS leaves."""
-    files = (item for item in folder.iterdir() if not item.name.startswith("."))
-    return sorted((f for f in files if suffix_of(f) and not f.name.startswith("._")), key=lambda f: _natural(f.name))
+    """Files we can read, in natural order; not hidden ones, as macOS leaves them."""
+    found = (item for item in folder.iterdir() if not item.name.startswith(".") and suffix_of(item))
+    return sorted(found, key=lambda item: _natural(item.name))
 
 
-def _channel_names(facts: dict[str, Any]) -> tuple[str, ...]:
-    names = facts.get("channel_names") or facts.get("modality") or {}
-    if not isinstance(names, dict):
-        return ()
-    return tuple(str(names[key]) for key in sorted(names, key=_natural))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise LayoutError("cannot be read as JSON", path=path, found=error, mend="mend or rewrite it") from error
-    if not isinstance(facts, dict):
-        raise LayoutError("is not a JSON object", path=path, found=type(facts).__name__, expected="{...}")
-    return facts
-
-
-def _must_be_folder(data: Path) -> None:
-    if not data.exists():
-        raise LayoutError("no such folder", path=data, mend="check the path")
-    if not data.is_dir():
-        raise LayoutError("a file where a dataset's folder is expected", path=data, mend="name the folder")
-
-
-def _unique(cases: Sequence[Case]) -> None:
-    names = [case.name for case in cases]
-    double = sorted({name for name in names if names.count(name) > 1})
+def _in_order(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """By natural order of their names, which must differ."""
+    ordered = tuple(sorted(cases, key=lambda case: _natural(case.name)))
+    double = [(a, b) for a, b in pairwise(ordered) if a.name == b.name]
     if double:
         raise LayoutError(
-            "cases of the same name",
-            path=next(case.images[0] for case in cases if case.name == double[0]),
-            found=", ".join(double[:LISTED]),
+            f"cases of the same name: {_few([case.name for case, _ in double])}",
+            path=double[0][1].images[0],
+            found=f"also {double[0][0].images[0]}",
             expected="one file a name, whatever its suffix and folder",
             mend="rename or take apart",
         )
+    return ordered
 
 
-def _sorted(cases: Iterable[Case]) -> tuple[Case, ...]:
-    return tuple(sorted(cases, key=lambda case: _natural(case.name)))
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise LayoutError("no such file or folder", path=path, mend="check the path")
+
+
+def _nothing_readable(path: Path, kind: str) -> LayoutError:
+    return LayoutError(
+        f"no {kind} there",
+        path=path,
+        expected=f"files ending in {', '.join(READABLE_SUFFIXES)}",
+        mend=f"name the {kind}, or their folder",
+    )
+
+
+def _no_layout(data: Path) -> LayoutError:
+    names = sorted(item.name for item in data.iterdir() if not item.name.startswith("."))
+    return LayoutError(
+        "no labelled cases in a layout we know",
+        path=data,
+        found=_few(names) or "an empty folder",
+        expected="imagesTr/ and labelsTr/ (nnU-Net, Decathlon; with dataset.json), or images/ and labels/",
+        mend="put images and labels into two folders, images/ and labels/, with the same file names",
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts 2 before 10."""
     parts = re.split(r"(\d+)", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]

@@ -65,10 +65,10 @@ def resize_labels(slices: Tensor, shape: tuple[int, int]) -> Tensor:
     return F.interpolate(slices[:, None].float(), size=shape, mode="nearest-exact")[:, 0].to(slices.dtype)
 
 
-def with_neighbours(slices: Tensor, index: int) -> Tensor:
-    """A slice between the two beside it, the outermost repeated: ``S x 1 x r x c`` to ``3 x r x c``."""
+def with_neighbours(slices: Tensor, index: int, reach: int) -> Tensor:
+    """A slice between the two that are ``reach`` away, the outermost repeated: ``S x 1 x r x c`` to ``3 x r x c``."""
     last = len(slices) - 1
-    return torch.cat([slices[max(index - 1, 0)], slices[index], slices[min(index + 1, last)]])
+    return torch.cat([slices[max(index - reach, 0)], slices[index], slices[min(index + reach, last)]])
 
 
 def pad_to(image: Tensor, canvas: tuple[int, int]) -> Tensor:
@@ -93,10 +93,10 @@ def network_batches(volume: Volume, task: Task, batch_size: int) -> Iterator[Ten
     canvas = canvas_shape(working, task)
     for start in range(0, len(slices), batch_size):
         stop = min(start + batch_size, len(slices))
-        first, last = max(start - 1, 0), min(stop + 1, len(slices))
+        first, last = max(start - task.reach, 0), min(stop + task.reach, len(slices))
         block = torch.from_numpy(np.ascontiguousarray(slices[first:last]))
         block = pad_to(resize_images(block, working), canvas)
-        if task.neighbours:
-            yield torch.stack([with_neighbours(block, i - first) for i in range(start, stop)])
+        if task.reach:
+            yield torch.stack([with_neighbours(block, i - first, task.reach) for i in range(start, stop)])
         else:
             yield block[start - first : stop - first]

@@ -23,7 +23,7 @@ class Task:
         channels: names of the image channels.
         intensity: how voxel values are normalised.
         plane: which slices of a volume are segmented.
-        neighbours: whether a slice comes with the two beside it as channels (2.5-D).
+        reach: a slice comes with the two that are this many slices away as channels (2.5-D); 0 for none.
         pixel: side of an input pixel in mm; for pictures 0: their longest side is scaled to fit.
         size: rows and columns of the training input, multiples of 32.
         single: for each class, whether each training label is one connected piece.
@@ -35,7 +35,7 @@ class Task:
     channels: tuple[str, ...]
     intensity: Intensity
     plane: str
-    neighbours: bool
+    reach: int
     pixel: float
     size: tuple[int, int]
     single: tuple[bool, ...]
@@ -49,7 +49,7 @@ class Task:
     @property
     def in_channels(self) -> int:
         """Channels of the network input."""
-        return 3 if self.neighbours else len(self.channels)
+        return 3 if self.reach else len(self.channels)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

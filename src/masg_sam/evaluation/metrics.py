@@ -67,7 +67,9 @@ class ClassScores:
         return asdict(self)
 
 
-def score(prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float = 2.0) -> ClassScores:
+def score(
+    prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float = 2.0
+) -> ClassScores:
     """Compare two masks of one class.
 
     Args:
@@ -100,7 +102,9 @@ def score(prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance
     )
 
 
-def surface_distances(first: np.ndarray, second: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
+def surface_distances(
+    first: np.ndarray, second: np.ndarray, spacing: Spacing
+) -> tuple[np.ndarray, np.ndarray]:
     """Distances from each surface voxel of one mask to the other's surface, both ways.
 
     Args:

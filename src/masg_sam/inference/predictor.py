@@ -44,9 +44,7 @@ class Predictor:
         batch_size: slices at a time.
     """
 
-    def __init__(
-        self, network: MasgSamNetwork, task: Task, device: str = "cpu", batch_size: int = 8
-    ) -> None:
+    def __init__(self, network: MasgSamNetwork, task: Task, device: str = "cpu", batch_size: int = 8) -> None:
         self.network, self.task = network.to(device).eval(), task
         self.device, self.batch_size = device, batch_size
 

@@ -90,7 +90,11 @@ def load_model(folder: Path) -> TrainedModel:
         raise CheckpointError("facts of the model are damaged", path=folder / FACTS, found=error) from error
     text = torch.zeros(task.labels.num_classes, width) if width else None
     network = MasgSamNetwork(
-        config.model, build_sam(config.model.encoder, architecture), task.labels.num_classes, task.in_channels, text
+        config.model,
+        build_sam(config.model.encoder, architecture),
+        task.labels.num_classes,
+        task.in_channels,
+        text,
     )
     try:
         network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
@@ -116,7 +120,9 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError("facts of the model cannot be read", path=path, found=error, mend=mend) from error
+        raise CheckpointError(
+            "facts of the model cannot be read", path=path, found=error, mend=mend
+        ) from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         version = facts.get("masg_sam") if isinstance(facts, dict) else None
         raise CheckpointError(

@@ -29,9 +29,7 @@ def fetch_file(hub_id: str, name: str) -> Path:
     return Path(
         _cached_or_fetched(
             hub_id,
-            lambda local: hf_hub_download(
-                hub_id, name, local_files_only=local, etag_timeout=CONNECT_SECONDS
-            ),
+            lambda local: hf_hub_download(hub_id, name, local_files_only=local, etag_timeout=CONNECT_SECONDS),
         )
     )
 

@@ -261,7 +261,11 @@ def _given_vectors(names: tuple[str, ...], location: str | None) -> tuple[Tensor
             )
         rows.append(table[key])
     reference = np.stack(list(table.values())) if len(table) > len(names) else np.zeros((1, len(rows[0])))
-    return torch.tensor(np.stack(rows)), torch.tensor(reference, dtype=torch.float32), f"vectors from {Path(location).name}"
+    return (
+        torch.tensor(np.stack(rows)),
+        torch.tensor(reference, dtype=torch.float32),
+        f"vectors from {Path(location).name}",
+    )
 
 
 def read_vectors(path: Path) -> dict[str, np.ndarray]:
@@ -283,9 +287,13 @@ def read_vectors(path: Path) -> dict[str, np.ndarray]:
                 rows = [row for row in csv.reader(stream) if row]
             names, vectors = [row[0] for row in rows], np.array([[float(v) for v in row[1:]] for row in rows])
         else:
-            raise WeightsError("vectors of an unknown format", path=path, expected=".npz, .npy with .json, or .csv")
+            raise WeightsError(
+                "vectors of an unknown format", path=path, expected=".npz, .npy with .json, or .csv"
+            )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise WeightsError("vectors cannot be read", path=path, found=error, expected="names and their vectors") from error
+        raise WeightsError(
+            "vectors cannot be read", path=path, found=error, expected="names and their vectors"
+        ) from error
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(names) != len(vectors) or not np.isfinite(vectors).all():
         raise WeightsError(

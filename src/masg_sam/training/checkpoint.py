@@ -18,7 +18,12 @@ FILE = "last.safetensors"
 
 
 def save_state(
-    folder: Path, step: int, network: nn.Module, average: dict[str, Tensor], optimizer: Optimizer, facts: dict[str, Any]
+    folder: Path,
+    step: int,
+    network: nn.Module,
+    average: dict[str, Tensor],
+    optimizer: Optimizer,
+    facts: dict[str, Any],
 ) -> None:
     """Write weights, averaged weights and optimiser; a kill at any moment leaves the old file or the new.
 
@@ -59,7 +64,10 @@ def load_state(
         saved, step = json.loads(metadata["facts"]), int(metadata["step"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(
-            "training state is damaged", path=path, found=error, mend="delete the run's folder and train again"
+            "training state is damaged",
+            path=path,
+            found=error,
+            mend="delete the run's folder and train again",
         ) from error
     _compare(path, saved, facts)
     network.load_state_dict(_part(tensors, "network."))

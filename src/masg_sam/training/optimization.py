@@ -84,7 +84,10 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
     device = config.device
     if device not in ("auto", "cpu") and not _available(device):
         raise ConfigError(
-            f"device {device} is not available", found="cpu only", expected="auto, cpu, cuda or mps", mend="use auto"
+            f"device {device} is not available",
+            found="cpu only",
+            expected="auto, cpu, cuda or mps",
+            mend="use auto",
         )
     precision = resolve_precision(config.precision, device)
     return Accelerator(

@@ -150,7 +150,10 @@ def _check_output(out: Path, resume: bool) -> None:
         raise OutputError("not a folder", path=out, found="a file", mend="give --out another name")
     if (out / FACTS).exists():
         raise OutputError(
-            "holds a trained model", path=out, found=FACTS, mend="train into another folder, or delete this one"
+            "holds a trained model",
+            path=out,
+            found=FACTS,
+            mend="train into another folder, or delete this one",
         )
     if not resume and (out / checkpoint.FILE).exists():
         raise OutputError(
@@ -169,7 +172,9 @@ def _write_settings(out: Path, config: Config, prepared: Prepared, steps: int, f
         "data": str(prepared.dataset.root),
         "layout": prepared.dataset.layout,
         "cases": [case.name for case in prepared.dataset.cases],
-        "findings": [{"level": f.level, "case": f.case, "message": f.message} for f in prepared.check.findings],
+        "findings": [
+            {"level": f.level, "case": f.case, "message": f.message} for f in prepared.check.findings
+        ],
         "steps": steps,
         "task": prepared.task.to_dict(),
         "facts": facts,

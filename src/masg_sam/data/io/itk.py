@@ -3,95 +3,93 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
+from masg_sam.data.io.limits import damaged, must_be_one_volume, must_fit
+from masg_sam.data.io.orientation import Orientation, must_place_voxels, spacing_of
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import GeometryError, ImageError
 
-IDENTITY = np.array([[0, 1], [1, 1], [2, 1]])  # ITK's world is LPS already
-MOST_BYTES = 4 * 2**30
+MASK_SUFFIXES = (".nrrd", ".mha")  # not .nhdr and .mhd: their voxels lie in a second file
 
 
-def read(path: Path) -> Volume:
-    """Read an NRRD or MetaImage file of two or three dimensions."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+def read(path: Path, *, label: bool = False) -> Volume:
+    """Read an NRRD or MetaImage file of two or three dimensions, with any number of components.
+
+    Raises:
+        ImageError: damaged, or more than one volume.
+        GeometryError: directions or a spacing that place no voxels.
+    """
     try:
-        reader.ReadImageInformation()
-        _check(path, reader)
-        image = reader.Execute()
-        stored = sitk.GetArrayFromImage(image)
-    except RuntimeError as error:
+        image = _load(path)
+        voxels = sitk.GetArrayFromImage(image)  # z x y x x (x C)
+    except (RuntimeError, MemoryError) as error:
+        if "spacing" in str(error).lower():
+            raise _no_spacing(path, error) from error
+        raise damaged(path, error, "NRRD or MetaImage") from error
+    if np.iscomplexobj(voxels):
         raise ImageError(
-            "cannot be read",
-            path=path,
-            found=str(error).strip().splitlines()[-1],
-            expected="a whole NRRD or MetaImage file",
-            mend="the file is truncated or damaged, or its data file is missing: export it again",
-        ) from error
-    if image.GetDimension() == 2:
-        image, stored = sitk.JoinSeries(image), stored[None]
-    return _volume(path, image, stored)
+            "voxels are not single numbers", path=path, found="complex numbers", mend="convert the file"
+        )
+    shape = image.GetSize()
+    volume = image if image.GetDimension() == 3 else sitk.JoinSeries(image)
+    voxels = voxels if image.GetDimension() == 3 else voxels[None]
+    affine = _affine(volume)
+    must_place_voxels(path, affine)
+    orientation = Orientation.nearest(affine)
+    placed = orientation.affine(affine, volume.GetSize())
+    grid = (image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    ours = orientation.to_ours(np.moveaxis(voxels, (2, 1, 0), (0, 1, 2)))
+    return Volume(ours, spacing_of(placed), placed, Geometry("itk", shape, (grid, orientation)), path)
 
 
 def write(mask: np.ndarray, like: Volume, path: Path) -> None:
     """Write a mask with the image's own origin, spacing, directions and axis order."""
-    stored: dict[str, Any] = like.geometry.header
-    back = apply_orientation(mask.transpose(2, 1, 0), _inverse(stored["orientation"]))  # file's x, y, z
-    image = sitk.GetImageFromArray(np.ascontiguousarray(back.transpose(2, 1, 0)))
-    image.SetOrigin(stored["origin"])
-    image.SetSpacing(stored["spacing"])
-    image.SetDirection(stored["direction"])
-    sitk.WriteImage(image, str(path), useCompression=True)
+    (origin, spacing, direction), orientation = like.geometry.header
+    voxels = orientation.to_file(mask).transpose(2, 1, 0).reshape(like.geometry.shape[::-1])
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
+    image.SetOrigin(origin)
+    image.SetSpacing(spacing)
+    image.SetDirection(direction)
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        raise OSError(str(error).strip().splitlines()[-1]) from error
 
 
 def mask_suffix(volume: Volume) -> str:
-    """The image's own format, with the voxels in the same file."""
-    return {".nhdr": ".nrrd", ".mhd": ".mha"}.get(volume.path.suffix.lower(), volume.path.suffix.lower())
+    """The image's own format, with header and voxels in one file."""
+    return ".nrrd" if volume.path.suffix.lower() in (".nrrd", ".nhdr") else ".mha"
 
 
-def _check(path: Path, reader: sitk.ImageFileReader) -> None:
-    size, channels = reader.GetSize(), reader.GetNumberOfComponents()
-    if len(size) > 3 and any(n > 1 for n in size[3:]):
-        raise ImageError(
-            "more than three dimensions",
-            path=path,
-            found=" x ".join(map(str, size)),
-            expected="one volume",
-            mend="save each time point or channel as a file of its own (channels: NAME_0000, NAME_0001, ...)",
-        )
-    if np.prod(size, dtype=np.float64) * channels * 4 > MOST_BYTES:
-        raise ImageError("header claims more voxels than can be meant", path=path, found=" x ".join(map(str, size)))
+def _load(path: Path) -> sitk.Image:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    size = reader.GetSize()
+    must_fit(path, (*size, reader.GetNumberOfComponents()))
+    must_be_one_volume(path, size)
+    image = reader.Execute()
+    while image.GetDimension() > 3:
+        image = image[..., 0]
+    return image
 
 
-def _volume(path: Path, image: sitk.Image, stored: np.ndarray) -> Volume:
-    data = np.moveaxis(stored, -1, 0) if stored.ndim == 4 else stored[None]  # C x z x y x x
-    spacing, direction = np.array(image.GetSpacing()), np.array(image.GetDirection()).reshape(3, 3)
+def _affine(image: sitk.Image) -> np.ndarray:
+    """Of ``x, y, z``; ITK's world is LPS already."""
     affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = direction * spacing, image.GetOrigin()
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise GeometryError("directions or spacing place no voxels", path=path, found=affine[:3].tolist())
-    shape = data.shape[:0:-1]  # x, y, z
-    orientation = ornt_transform(io_orientation(affine), IDENTITY)
-    channels = [apply_orientation(channel.transpose(2, 1, 0), orientation).transpose(2, 1, 0) for channel in data]
-    placed = affine @ inv_ornt_aff(orientation, shape)
-    ours = np.sqrt((placed[:3, :3] ** 2).sum(0))
-    header = {
-        "origin": image.GetOrigin(),
-        "spacing": image.GetSpacing(),
-        "direction": image.GetDirection(),
-        "orientation": orientation,
-    }
-    z, y, x = (float(v) for v in ours[::-1])
-    return Volume(np.stack(channels), (z, y, x), placed, Geometry("itk", shape, header), path)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return affine
 
 
-def _inverse(orientation: np.ndarray) -> np.ndarray:
-    back = np.empty_like(orientation)
-    for source, (target, flip) in enumerate(orientation):
-        back[int(target)] = (source, flip)
-    return back
+def _no_spacing(path: Path, error: RuntimeError) -> GeometryError:
+    return GeometryError(
+        "a voxel size of zero",
+        path=path,
+        found=str(error).strip().splitlines()[-1],
+        expected="voxel sizes in mm",
+        mend="restore the spacing in the header, from the scanner's files for instance",
+    )

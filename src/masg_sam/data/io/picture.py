@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
-import warnings
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from masg_sam.data.io.limits import damaged
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import ImageError
 
-MOST_PIXELS = 2**28
-DAMAGE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, MemoryError)
-DAMAGE += (Image.DecompressionBombError, tifffile.TiffFileError, TypeError, ZeroDivisionError, OverflowError)
-DAMAGE += (AttributeError, RuntimeError)
+MASK_SUFFIXES = (".png",)
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # whatever a file is named, nothing else is tried on it
+MOST_PIXELS = 80_000_000  # of one picture; below what Pillow takes for a decompression bomb
+CHANNELS = {1: 1, 2: 1, 3: 3, 4: 3}  # stored channels to those without alpha
+DAMAGE = (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, AttributeError)
+DAMAGE += (ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error, tifffile.TiffFileError)
+DAMAGE += (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-def read(path: Path) -> Volume:
-    """Read a picture as stored, whatever its EXIF orientation says, so that a mask fits its pixels."""
+def read(path: Path, *, label: bool = False) -> Volume:
+    """Read a picture as stored, whatever its EXIF orientation says, so that a mask fits its pixels.
+
+    Args:
+        path: the file.
+        label: whether the indices of a coloured palette are wanted, and not its colours.
+
+    Raises:
+        ImageError: damaged, too large, or a stack of pictures.
+    """
     try:
-        pixels = _tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _pillow(path)
-    except ImageError:
-        raise
+        is_tiff = path.suffix.lower() in (".tif", ".tiff")
+        pixels = _read_tiff(path, label) if is_tiff else _read_pillow(path, label)
     except DAMAGE as error:
+        raise damaged(path, error, "PNG, JPEG, BMP or TIFF") from error
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[-1] not in CHANNELS:
+        raise _stack(path, pixels.shape)
+    if np.iscomplexobj(pixels):
         raise ImageError(
-            "cannot be read as a picture",
-            path=path,
-            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'}",
-            expected="a whole PNG, JPEG, BMP or TIFF file",
-            mend="the file is truncated or damaged, or has the wrong suffix: export it again",
-        ) from error
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 2, 3, 4):
-        raise ImageError(
-            "not one picture",
-            path=path,
-            found=f"array of {' x '.join(map(str, pixels.shape))}",
-            expected="rows x columns of grey or RGB",
-            mend="save each page of a stack as a file of its own, or the stack as NIfTI",
+            "pixels are not single numbers", path=path, found="complex numbers", mend="convert the file"
         )
-    channels = {2: 1, 4: 3}.get(pixels.shape[-1], pixels.shape[-1])  # without alpha
-    data = np.moveaxis(pixels[..., :channels], -1, 0)[:, None]  # C x 1 x Y x X
+    pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+    data = np.moveaxis(pixels[..., : CHANNELS[pixels.shape[-1]]], -1, 0)[:, None]  # C x 1 x Y x X
     return Volume(data, (1.0, 1.0, 1.0), None, Geometry("picture", data.shape[2:], None), path)
 
 
@@ -57,46 +60,68 @@ def mask_suffix(volume: Volume) -> str:
     return ".png"
 
 
-def _pillow(path: Path) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path) as image:
-                _check_size(path, image.size)
-                if image.mode in ("P", "PA"):
-                    return _palette(image)
-                if image.mode in ("1", "CMYK", "YCbCr", "HSV", "LAB"):
-                    image = image.convert("L" if image.mode == "1" else "RGB")
-                return np.asarray(image)
-        except Image.DecompressionBombWarning as error:
-            raise ImageError("more pixels than can be meant", path=path, found=error) from error
+def _read_pillow(path: Path, label: bool) -> np.ndarray:
+    with Image.open(path, formats=FORMATS) as image:
+        _must_be_picture(path, image.size)
+        if image.mode in ("P", "PA"):
+            return _palette(image, label)
+        if image.mode in ("CMYK", "YCbCr", "HSV", "LAB"):
+            return np.asarray(image.convert("RGB"))
+        return np.asarray(image.convert("L") if image.mode == "1" else image)
 
 
-def _palette(image: Image.Image) -> np.ndarray:
-    """Indexed pictures: the colours; a grey palette of a mask becomes its grey values."""
+def _palette(image: Image.Image, label: bool) -> np.ndarray:
+    """Indexed pixels: their colours; of a label with a coloured palette the indices, its classes."""
+    indices = np.asarray(image if image.mode == "P" else image.getchannel("P"))
     colours = np.asarray(image.convert("RGB"))
-    return colours
+    grey = (colours == colours[..., :1]).all()
+    if grey:
+        return colours[..., 0]
+    return indices if label else colours
 
 
-def _tiff(path: Path) -> np.ndarray:
+def _read_tiff(path: Path, label: bool) -> np.ndarray:
     with tifffile.TiffFile(path) as file:
-        if not file.series:
-            raise ImageError("no picture in the file", path=path, expected="one page")
-        series = file.series[0]
-        _check_size(path, (int(np.prod(series.shape, dtype=np.float64)), 1))
-        pixels = series.asarray()
-    pixels = np.squeeze(pixels)
-    if pixels.ndim == 3 and "S" in series.axes and series.axes.index("S") == 0:
-        pixels = np.moveaxis(pixels, 0, -1)
-    return pixels
+        series, page = file.series[0], file.series[0].keyframe
+        sizes = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "YXS" or n > 1}
+        if sizes.keys() - set("YXS") or len(file.series) > 1:
+            raise _stack(path, series.shape)
+        _must_be_picture(path, (sizes["X"], sizes["Y"]))
+        _must_be_whole(path, page)
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+            return _read_pillow(path, label)
+        try:
+            pixels = series.asarray().reshape(tuple(sizes.values()))
+        except ValueError:  # a compression that tifffile leaves to others
+            return _read_pillow(path, label)
+    return np.moveaxis(pixels, 0, -1) if next(iter(sizes)) == "S" else pixels
 
 
-def _check_size(path: Path, size: tuple[int, int]) -> None:
-    if size[0] * size[1] > MOST_PIXELS:
+def _must_be_whole(path: Path, page: tifffile.TiffPage) -> None:
+    """Tifffile fills what is missing with zeros."""
+    size = path.stat().st_size
+    ends = (start + length for start, length in zip(page.dataoffsets, page.databytecounts, strict=False))
+    if (end := max(ends, default=0)) > size or end == 0:
+        raise OSError(f"pixels end at byte {end} of a file of {size}")
+
+
+def _must_be_picture(path: Path, shape: tuple[int, ...]) -> None:
+    pixels = int(np.prod(shape, dtype=np.float64))
+    if not 0 < pixels <= MOST_PIXELS:
         raise ImageError(
-            "more pixels than can be meant",
+            "more pixels than can be meant" if pixels else "picture has no pixels",
             path=path,
-            found=f"{size[0]} x {size[1]}",
-            expected=f"at most {MOST_PIXELS}",
-            mend="cut the picture into tiles",
+            found=" x ".join(map(str, shape)),
+            expected=f"1 to {MOST_PIXELS} pixels",
+            mend="the header is damaged; otherwise cut the picture into tiles",
         )
+
+
+def _stack(path: Path, shape: tuple[int, ...]) -> ImageError:
+    return ImageError(
+        "not one picture",
+        path=path,
+        found=f"array of {' x '.join(map(str, shape))}",
+        expected="rows x columns of grey or RGB",
+        mend="save each page of a stack as a file of its own, or the stack as NIfTI",
+    )

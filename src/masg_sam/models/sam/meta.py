@@ -58,7 +58,15 @@ def read_state(path: Path) -> State:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
         raise WeightsError(
             "cannot be read as weights",
             path=path,
@@ -70,7 +78,9 @@ def read_state(path: Path) -> State:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError("not a table of tensors", path=path, found=type(state).__name__, expected="name to tensor")
+        raise WeightsError(
+            "not a table of tensors", path=path, found=type(state).__name__, expected="name to tensor"
+        )
     return state
 
 

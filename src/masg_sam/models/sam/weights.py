@@ -157,7 +157,9 @@ def _load_auto(config: EncoderConfig) -> SamParts:
 
 def _mobile_sam_from_hub() -> tuple[State, str]:
     path = fetch_file(HUB_IDS["mobile-sam"], MOBILE_SAM_FILES[0])
-    return _meta_state("mobile-sam", path), f"{HUB_IDS['mobile-sam']} ({path.name}, sha256 {sha256(path)[:12]})"
+    return _meta_state(
+        "mobile-sam", path
+    ), f"{HUB_IDS['mobile-sam']} ({path.name}, sha256 {sha256(path)[:12]})"
 
 
 def _mobile_sam_from_npm() -> tuple[State, str]:
@@ -247,7 +249,10 @@ def _from_transformers(config: EncoderConfig, folder: Path, source: str) -> SamP
         model = SamModel.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(
-            "cannot be read as a transformers SAM model", path=folder, found=error, expected="SamModel's files"
+            "cannot be read as a transformers SAM model",
+            path=folder,
+            found=error,
+            expected="SamModel's files",
         ) from error
     architecture = model.config.to_dict()
     parts = build_sam(config, architecture)

@@ -1,0 +1,139 @@
+"""What a ``dataset.json`` says, as nnU-Net and the Medical Segmentation Decathlon write it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from masg_sam.errors import LayoutError
+
+FILE = "dataset.json"
+MOST_VALUE, MOST_CLASSES = 2**16 - 1, 255  # what a mask file and our uint8 masks can hold
+WHOLE = re.compile(r"\d+")
+
+
+def read_dataset_json(folder: Path) -> dict[str, Any]:
+    """Its content; empty where the folder has none.
+
+    Raises:
+        LayoutError: it is no JSON object.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LayoutError(
+            "cannot be read as JSON", path=path, found=error, mend="mend or rewrite it"
+        ) from error
+    if not isinstance(facts, dict):
+        raise LayoutError("is not a JSON object", path=path, found=type(facts).__name__, expected="{...}")
+    return facts
+
+
+def class_names(facts: dict[str, Any], folder: Path) -> dict[int, str]:
+    """Foreground label value to name; ``labels`` may be name to value, or value to name.
+
+    Raises:
+        LayoutError: ``labels`` is missing or broken, or holds regions or an ignore label.
+    """
+    path, labels = folder / FILE, facts.get("labels")
+    if not isinstance(labels, dict):
+        raise LayoutError(
+            "`labels` is missing",
+            path=path,
+            found=labels,
+            expected='{"background": 0, "liver": 1}',
+            mend="add it",
+        )
+    names: dict[int, str] = {}
+    for key, entry in labels.items():
+        value, name = _value_and_name(path, key, entry)
+        if value in names:
+            raise LayoutError("two classes of one value", path=path, found=f"{value}: {names[value]}, {name}")
+        names[value] = name
+    names.pop(0, None)
+    if not 1 <= len(names) <= MOST_CLASSES:
+        raise LayoutError(
+            f"`labels` names {len(names)} classes beside the background",
+            path=path,
+            expected=f"1 to {MOST_CLASSES}",
+        )
+    return dict(sorted(names.items()))
+
+
+def channel_names(facts: dict[str, Any]) -> tuple[str, ...]:
+    """``channel_names``, or ``modality`` as it was called before; empty where there are none."""
+    names = facts.get("channel_names") or facts.get("modality")
+    if not isinstance(names, dict):
+        return ()
+    return tuple(str(names[key]) for key in sorted(names, key=lambda key: (len(key), key)))
+
+
+def training_pairs(facts: dict[str, Any], folder: Path) -> list[tuple[Path, Path]]:
+    """Image and label of each entry of ``training``; empty where it is a mere count or missing.
+
+    Raises:
+        LayoutError: an entry is not a pair, or leads out of the folder.
+    """
+    entries = facts.get("training")
+    if not isinstance(entries, list):
+        return []
+    pairs = []
+    for entry in entries:
+        if not isinstance(entry, dict) or not all(
+            isinstance(entry.get(key), str) for key in ("image", "label")
+        ):
+            raise LayoutError(
+                "an entry of `training` is not a pair",
+                path=folder / FILE,
+                found=entry,
+                expected='{"image": "./imagesTr/...", "label": "./labelsTr/..."}',
+                mend="name one image file and one label file",
+            )
+        pairs.append((_inside(folder, entry["image"]), _inside(folder, entry["label"])))
+    return pairs
+
+
+def _value_and_name(path: Path, key: str, entry: object) -> tuple[int, str]:
+    if isinstance(entry, list):
+        raise LayoutError(
+            "region-based labels are not supported",
+            path=path,
+            found=f"{key}: {entry}",
+            expected="one whole number a class",
+            mend="give each class a value of its own",
+        )
+    number, name = (key, entry) if WHOLE.fullmatch(key) else (entry, key)
+    if not WHOLE.fullmatch(str(number)) or int(str(number)) > MOST_VALUE:
+        raise LayoutError(
+            "an entry of `labels` has no value from 0 to 65535",
+            path=path,
+            found=f"{key}: {entry}",
+            expected='"liver": 1 or "1": "liver"',
+            mend="number the classes from 1",
+        )
+    if str(name).lower() == "ignore":
+        raise LayoutError(
+            "an ignore label is not supported",
+            path=path,
+            found=f"{key}: {entry}",
+            mend="leave those cases out, or set their ignored voxels to 0, and take the entry out",
+        )
+    return int(str(number)), str(name)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A path of dataset.json, which may not lead out of its folder."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise LayoutError(
+            "a path leads out of the dataset",
+            path=folder / FILE,
+            found=name,
+            mend="copy the file into the dataset",
+        )
+    return path

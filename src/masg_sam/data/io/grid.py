@@ -1,0 +1,77 @@
+"""Whether two files lie on the same grid, and one file a channel put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from masg_sam.data.volume import Volume
+from masg_sam.errors import GeometryError
+
+TOLERANCE = 1e-3  # of spacing, relative to a voxel
+CORNER_TOLERANCE = 1e-2  # of positions, relative to a voxel: rounding in a header adds up along an axis
+TOLERANCE_MM = 1e-3  # of positions, in any case
+MEND = "resample one onto the other (a label with nearest neighbour), or take the matching file"
+
+
+def merge_channels(volumes: Sequence[Volume]) -> Volume:
+    """Put files with one channel each together.
+
+    Raises:
+        GeometryError: they do not lie on the same grid.
+    """
+    first = volumes[0]
+    for other in volumes[1:]:
+        same_grid(first, other)
+    if len(volumes) == 1:
+        return first
+    return replace(first, data=np.concatenate([volume.data for volume in volumes]))
+
+
+def same_grid(image: Volume, other: Volume) -> None:
+    """Make sure that two files lie on the same grid, whatever their own axis orders.
+
+    Raises:
+        GeometryError: shapes differ, spacings by more than a thousandth of a voxel, or corners by more than
+            a hundredth of one and 1e-3 mm. Pictures have no more than a shape.
+    """
+    if image.shape != other.shape:
+        raise _apart(
+            "another shape than",
+            image,
+            other,
+            f"{_times(other.shape)} voxels (Z, Y, X)",
+            f"{_times(image.shape)} voxels",
+        )
+    if image.affine is None or other.affine is None:
+        return
+    voxel = min(image.spacing)
+    if np.abs(np.subtract(image.spacing, other.spacing)).max() > TOLERANCE * voxel:
+        raise _apart(
+            "another spacing than",
+            image,
+            other,
+            f"{_times(other.spacing)} mm (Z, Y, X)",
+            f"{_times(image.spacing)} mm",
+        )
+    apart = _corners_apart(image.affine, other.affine, image.shape)
+    if apart > max(CORNER_TOLERANCE * voxel, TOLERANCE_MM):
+        raise _apart("lies elsewhere than", image, other, f"a corner {apart:.3g} mm away", "the same affine")
+
+
+def _corners_apart(affine: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:
+    z, y, x = shape
+    corners = np.array([(i, j, k, 1) for i in (0, x - 1) for j in (0, y - 1) for k in (0, z - 1)])
+    return float(np.linalg.norm(((affine - other) @ corners.T)[:3], axis=0).max())
+
+
+def _apart(problem: str, image: Volume, other: Volume, found: str, expected: str) -> GeometryError:
+    return GeometryError(
+        f"{problem} {image.path.name}", path=other.path, found=found, expected=expected, mend=MEND
+    )
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)

@@ -1,0 +1,70 @@
+"""Between a file's own axis order and ours, without resampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
+from masg_sam.errors import GeometryError
+
+SMALLEST_ANGLE = 1e-6  # determinant of the unit axes below which they lie in one plane
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Which of our axes each axis of the file is, and whether it runs backwards.
+
+    Attributes:
+        axes: 3 x 2, for each of the file's axes ours (0 is X) and 1 or -1, as nibabel has it.
+    """
+
+    axes: np.ndarray
+
+    @classmethod
+    def nearest(cls, affine: np.ndarray) -> Orientation:
+        """The one that brings the file's axes nearest to X, Y, Z of the world of ``affine``."""
+        return cls(io_orientation(affine))
+
+    def to_ours(self, voxels: np.ndarray) -> np.ndarray:
+        """``x x y x z (x C)`` of the file to our ``C x Z x Y x X``."""
+        turned = apply_orientation(voxels, self.axes)
+        return turned.transpose(2, 1, 0)[None] if turned.ndim == 3 else turned.transpose(3, 2, 1, 0)
+
+    def to_file(self, mask: np.ndarray) -> np.ndarray:
+        """Our ``Z x Y x X`` to ``x x y x z`` of the file."""
+        back = np.empty_like(self.axes)
+        for source, (target, direction) in enumerate(self.axes):
+            back[int(target)] = (source, direction)
+        return apply_orientation(mask.transpose(2, 1, 0), back)
+
+    def affine(self, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Affine of the turned array, from that of the file and its shape ``x, y, z``."""
+        return affine @ inv_ornt_aff(self.axes, shape)
+
+
+def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
+    """Voxel size along ``Z, Y, X`` of an affine of ``x, y, z``."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(z), float(y), float(x)
+
+
+def must_place_voxels(path: Path, affine: np.ndarray) -> None:
+    """Refuse an affine that holds NaN, an axis without length, or axes in one plane.
+
+    Raises:
+        GeometryError: it does.
+    """
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    usable = np.isfinite(affine).all() and np.isfinite(lengths).all() and lengths.all()
+    if usable and abs(np.linalg.det(affine[:3, :3] / lengths)) > SMALLEST_ANGLE:
+        return
+    raise GeometryError(
+        "affine places no voxels",
+        path=path,
+        found=np.array2string(affine[:3], precision=3, separator=", ").replace("\n", ""),
+        expected="three independent axes with a length in mm",
+        mend="restore the header (spacing, directions; sform or qform of NIfTI) from the scanner's files",
+    )

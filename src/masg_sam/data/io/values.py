@@ -1,0 +1,92 @@
+"""What the numbers in an image, a label and a mask may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from masg_sam.errors import ImageError, LabelError
+
+MOST_LABEL = 2**16 - 1  # the largest value a mask can be written with
+WHOLE = 1e-3  # from a whole number, that labels stored as floats may be away
+GREY_SPREAD, GREY_PART = 24, 0.001  # levels between channels of a grey JPEG, and pixels that may exceed them
+
+
+def finite(data: np.ndarray, path: Path) -> np.ndarray:
+    """An image as float32.
+
+    Raises:
+        ImageError: NaN or infinite voxels.
+    """
+    data = np.ascontiguousarray(data, dtype=np.float32)
+    bad = int(data.size - np.isfinite(data).sum())
+    if bad:
+        raise ImageError(
+            "voxels that are not numbers",
+            path=path,
+            found=f"{bad} NaN or infinite of {data.size}",
+            expected="finite values",
+            mend="replace them, by the value of the background for instance, and save again",
+        )
+    return data
+
+
+def whole_numbers(data: np.ndarray, path: Path) -> np.ndarray:
+    """A label as integers, stored as such or as floats that are whole.
+
+    Raises:
+        LabelError: fractional values, or NaN.
+    """
+    if np.issubdtype(data.dtype, np.integer):
+        return data
+    whole = np.rint(data)
+    fits = np.isfinite(data).all() and np.abs(data).max() < 2**31
+    if not fits or np.abs(whole - data).max() > WHOLE:
+        raise LabelError(
+            "label values are not whole numbers",
+            path=path,
+            found=f"values between {data.min():g} and {data.max():g}",
+            expected="one whole number a class, 0 for the background",
+            mend="threshold probabilities, or save the label with an integer type",
+        )
+    return whole.astype(np.int32)
+
+
+def one_grey_channel(data: np.ndarray, path: Path) -> np.ndarray:
+    """A label of one channel, or of grey levels saved as RGB up to the colour noise of JPEG.
+
+    Raises:
+        LabelError: channels that differ.
+    """
+    if data.shape[0] == 1:
+        return data
+    spread = np.ptp(data.astype(np.int64), axis=0)
+    if (spread > GREY_SPREAD).mean() > GREY_PART:
+        raise LabelError(
+            "a coloured label",
+            path=path,
+            found=f"{data.shape[0]} channels that differ",
+            expected="one channel with one whole number a class",
+            mend="map each colour to a number and save as grey PNG",
+        )
+    return np.median(data, axis=0, keepdims=True).astype(np.int32)
+
+
+def storable(mask: np.ndarray, path: Path) -> np.ndarray:
+    """A mask as uint8, or uint16 where its values need it.
+
+    Raises:
+        LabelError: fractional, negative or too large values.
+    """
+    whole = mask.dtype == bool or np.issubdtype(mask.dtype, np.integer)
+    least, most = (int(mask.min()), int(mask.max())) if whole else (0, 0)
+    if not whole or least < 0 or most > MOST_LABEL:
+        raise LabelError(
+            "mask values that cannot be written",
+            path=path,
+            found=f"{least} to {most}" if whole else mask.dtype,
+            expected=f"whole numbers from 0 to {MOST_LABEL}",
+            mend="number the classes from 1",
+        )
+    return mask.astype(np.uint8 if most < 2**8 else np.uint16)
