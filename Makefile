@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 demo: .venv/demo
 	$(BIN)/masg-sam demo --out demo
 
-test: .venv/dev lint types
+test: .venv/dev lint
 	$(BIN)/pytest
 
 lint: .venv/dev

@@ -104,9 +104,7 @@ def measure(command: list[str]) -> dict[str, float]:
 
 def commit() -> str:
     """The commit, marked when the tree differs from it."""
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
-    )
+    result = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
     return result.stdout.strip()
 
 
@@ -194,14 +192,10 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def main() -> None:
     """Parse and go."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(required=True)
     runner = verbs.add_parser("run", help="make the runs that are missing")
-    runner.add_argument(
-        "--data", type=Path, required=True, help="folder with la4, kvasir20, hippocampus, openkbp5"
-    )
+    runner.add_argument("--data", type=Path, required=True, help="folder with la4, kvasir20, hippocampus, openkbp5")
     runner.add_argument("--work", type=Path, default=Path("runs/benchmarks"), help="where runs and masks go")
     runner.add_argument("--datasets", nargs="+", default=list(PROTOCOLS), choices=list(PROTOCOLS))
     runner.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))

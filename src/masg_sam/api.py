@@ -115,13 +115,9 @@ class MasgSam:
         data = np.asarray(image, np.float32)
         data = data[None] if data.ndim == 3 else data
         if data.ndim != 4 or not np.isfinite(data).all():
-            raise InputError(
-                "image array cannot be used", found=f"shape {data.shape}", expected="finite C x Z x Y x X"
-            )
+            raise InputError("image array cannot be used", found=f"shape {data.shape}", expected="finite C x Z x Y x X")
         geometry = Geometry("array", data.shape[1:], None)
-        volume = Volume(
-            data, spacing, None if self.model.task.pictures else np.eye(4), geometry, Path("array")
-        )
+        volume = Volume(data, spacing, None if self.model.task.pictures else np.eye(4), geometry, Path("array"))
         return self.predictor.segment(volume, prompts)
 
     def predict(
@@ -147,9 +143,7 @@ class MasgSam:
         """
         cases, folder = find_images(_paths(images)), Path(out)
         if prompts and len(cases) != 1:
-            raise InputError(
-                "prompts belong to one case", found=f"{len(cases)} cases", mend="predict one file"
-            )
+            raise InputError("prompts belong to one case", found=f"{len(cases)} cases", mend="predict one file")
         _check_masks_folder(cases, folder)
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
@@ -172,9 +166,7 @@ class MasgSam:
                 mend="mend these files and predict them again; the other masks are written",
             )
 
-    def _predict_case(
-        self, case: Case, folder: Path, prompts: Sequence[UserPrompt], pictures: bool
-    ) -> CaseResult:
+    def _predict_case(self, case: Case, folder: Path, prompts: Sequence[UserPrompt], pictures: bool) -> CaseResult:
         started = time.monotonic()
         volume = merge_channels([read_image(path) for path in case.images])
         found = self.predictor.segment(volume, prompts)
@@ -184,9 +176,7 @@ class MasgSam:
         if pictures:
             from masg_sam.inference.overlay import write_overlay
 
-            write_overlay(
-                volume, {"prediction": found.mask}, labels.names, folder / PICTURES / f"{case.name}.png"
-            )
+            write_overlay(volume, {"prediction": found.mask}, labels.names, folder / PICTURES / f"{case.name}.png")
         counts = np.bincount(found.mask.ravel(), minlength=labels.num_classes + 1)[1:].tolist()
         millilitres = None if volume.is_picture else float(np.prod(volume.spacing)) / 1000
         return CaseResult(

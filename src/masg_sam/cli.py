@@ -66,9 +66,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @app.callback(invoke_without_command=True)
 def common(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
     """A handful of labelled scans in, a segmenter you trust out."""
@@ -87,9 +85,7 @@ def train(
     data: Annotated[Path, typer.Argument(help="labelled cases: nnU-Net raw, MSD, or images/ with labels/")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of the run")],
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML recipe, see configs/")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="continue a training that was interrupted")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a training that was interrupted")] = False,
     *,
     settings: dict[str, str],
 ) -> None:
@@ -108,9 +104,7 @@ def predict(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of the masks")],
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="slices at a time")] = 8,
-    pictures: Annotated[
-        bool, typer.Option("--pictures", help="write an overlay picture of each case too")
-    ] = False,
+    pictures: Annotated[bool, typer.Option("--pictures", help="write an overlay picture of each case too")] = False,
 ) -> None:
     """Segment images; prints one line of JSON a case."""
     from masg_sam import api
@@ -123,12 +117,8 @@ def predict(
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="a mask or a folder of masks")],
     labels: Annotated[Path, typer.Argument(help="a label, a folder of labels, or a dataset")],
-    tolerance: Annotated[
-        float, typer.Option(min=0, help="of the surface Dice, mm (pixels in pictures)")
-    ] = 2.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print one JSON object instead of the table")
-    ] = False,
+    tolerance: Annotated[float, typer.Option(min=0, help="of the surface Dice, mm (pixels in pictures)")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
     csv: Annotated[Path | None, typer.Option(help="write one row a case and class here")] = None,
 ) -> None:
     """Compare masks with labels: Dice, IoU, HD95 and surface Dice, per case and class."""
@@ -157,9 +147,9 @@ def sample(
 
 @app.command()
 def demo(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="folder of everything the demonstration makes")
-    ] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder of everything the demonstration makes")] = Path(
+        "demo"
+    ),
 ) -> None:
     """Train on a few slices of the embedded sample, segment the whole head, show the scores and pictures."""
     from masg_sam.demo import run_demo

@@ -33,9 +33,7 @@ class EncoderConfig:
     weights: Annotated[
         str, Field(description="auto, a file, a folder or a hub id; 'scratch' starts from random values")
     ] = "auto"
-    tuning: Annotated[
-        Literal["full", "lora", "frozen"], Field(description="what of the encoder is trained")
-    ] = "full"
+    tuning: Annotated[Literal["full", "lora", "frozen"], Field(description="what of the encoder is trained")] = "full"
     lora_rank: Annotated[Positive, Field(description="rank of the LoRA updates")] = 8
     taps: Annotated[
         list[int] | None, Field(description="ViT blocks whose outputs are the levels; none: the usual four")
@@ -80,12 +78,12 @@ class DsfConfig:
         Literal["sentence", "clip", "vectors", "random", "learned", "shuffled"],
         Field(description="where the class vectors come from"),
     ] = "sentence"
-    location: Annotated[
-        str | None, Field(description="hub id, folder or file of the text encoder or the vectors")
-    ] = None
-    sentences: Annotated[
-        dict[str, str], Field(description="a sentence of your own for a class, by class name")
-    ] = field(default_factory=dict)
+    location: Annotated[str | None, Field(description="hub id, folder or file of the text encoder or the vectors")] = (
+        None
+    )
+    sentences: Annotated[dict[str, str], Field(description="a sentence of your own for a class, by class name")] = (
+        field(default_factory=dict)
+    )
     contrast_weight: Annotated[Weight, Field(description="weight of the contrastive term")] = 0.05
 
 
@@ -93,9 +91,9 @@ class DsfConfig:
 class DecoderConfig:
     """The mask decoder."""
 
-    kind: Annotated[
-        Literal["sam", "fpn"], Field(description="SAM's decoder, or a plain pyramid to compare with")
-    ] = "sam"
+    kind: Annotated[Literal["sam", "fpn"], Field(description="SAM's decoder, or a plain pyramid to compare with")] = (
+        "sam"
+    )
     passes: Annotated[Literal[1, 2], Field(description="2: the soft coarse mask guides a second pass")] = 2
     coarse_weight: Annotated[Weight, Field(description="weight of the loss of the coarse mask")] = 0.4
 
@@ -122,15 +120,15 @@ class DataConfig:
     modality: Annotated[
         str | None, Field(description="CT, MRI, endoscopy, ...; none: from dataset.json or the voxels")
     ] = None
-    plane: Annotated[
-        Literal["auto", "axial", "coronal", "sagittal"], Field(description="the slices of a volume")
-    ] = "auto"
+    plane: Annotated[Literal["auto", "axial", "coronal", "sagittal"], Field(description="the slices of a volume")] = (
+        "auto"
+    )
     flips: Annotated[
         bool | None, Field(description="mirror while training; none: only pictures without left and right")
     ] = None
-    prompts: Annotated[
-        float, Field(ge=0, le=1, description="part of the training samples that come with a prompt")
-    ] = 0.25
+    prompts: Annotated[float, Field(ge=0, le=1, description="part of the training samples that come with a prompt")] = (
+        0.25
+    )
 
 
 @dataclass(config=_STRICT)
@@ -146,14 +144,12 @@ class TrainingConfig:
     clip_norm: Annotated[float, Field(gt=0, description="largest gradient norm")] = 5.0
     ema: Annotated[float, Field(ge=0, lt=1, description="decay of the averaged weights")] = 0.99
     seed: Annotated[int, Field(ge=0, description="seed of everything random")] = 0
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"], Field(description="arithmetic of the network")
-    ] = "auto"
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Field(description="arithmetic of the network")] = (
+        "auto"
+    )
     device: Annotated[str, Field(description="auto, cpu, cuda, mps")] = "auto"
     workers: Annotated[int, Field(ge=0, description="processes that prepare samples")] = 0
-    cached_samples: Annotated[
-        Positive, Field(description="augmented samples encoded once for a frozen encoder")
-    ] = 256
+    cached_samples: Annotated[Positive, Field(description="augmented samples encoded once for a frozen encoder")] = 256
     save_seconds: Annotated[float, Field(gt=0, description="seconds between checkpoints")] = 60.0
     trackers: Annotated[
         list[Literal["tensorboard", "mlflow"]], Field(description="where curves go beside log.jsonl")

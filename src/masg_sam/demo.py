@@ -39,9 +39,7 @@ def run_demo(out: Path, notes: Console, console: Console) -> None:
     picture = _draw(data, masks, out / "pictures")
     console.print(evaluation.table())
     for result in results:
-        volumes = ", ".join(
-            f"{name} {value:.0f} mL" for name, value in result.volume_ml.items() if value is not None
-        )
+        volumes = ", ".join(f"{name} {value:.0f} mL" for name, value in result.volume_ml.items() if value is not None)
         console.print(f"volumes: {volumes}", highlight=False)
     done = time.monotonic()
     console.print(
@@ -61,6 +59,4 @@ def _draw(data: Path, masks: Path, folder: Path) -> Path:
         "prediction": read_label(masks / f"{CASE}.nii.gz").data[0],
         "label": read_label(data / "labelsTs" / f"{CASE}.nii.gz").data[0],
     }
-    return write_overlay(
-        image, drawn, [name for name in CLASSES if name != "background"], folder / f"{CASE}.png"
-    )
+    return write_overlay(image, drawn, [name for name in CLASSES if name != "background"], folder / f"{CASE}.png")

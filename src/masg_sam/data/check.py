@@ -146,9 +146,7 @@ def _alike(dataset: Dataset, cases: list[CaseSummary]) -> None:
                 mend="convert the pictures alike (all grey or all RGB), or complete the channels",
             )
         if summary.picture != first.picture:
-            raise LayoutError(
-                "scans and pictures in one dataset", path=case.images[0], mend="train them apart"
-            )
+            raise LayoutError("scans and pictures in one dataset", path=case.images[0], mend="train them apart")
 
 
 def _odd_cases(cases: list[CaseSummary]) -> list[Finding]:
@@ -164,8 +162,6 @@ def _odd_cases(cases: list[CaseSummary]) -> list[Finding]:
             shown = " x ".join(f"{v:.2g}" for v in case.spacing)
             usual = " x ".join(f"{v:.2g}" for v in typical)
             findings.append(
-                Finding(
-                    "warning", case.name, f"{case.name}: spacing {shown} mm is far from the usual {usual} mm"
-                )
+                Finding("warning", case.name, f"{case.name}: spacing {shown} mm is far from the usual {usual} mm")
             )
     return findings

@@ -87,14 +87,12 @@ class Evaluation:
         """One object: ``mean``, ``classes``, ``cases``, and their spread; undefined is null."""
         statistics = {"mean": _mean, "sd": _sd, "median": _median}
         return {
-            name: {metric: take(self.values(metric)) for metric in METRICS}
-            for name, take in statistics.items()
+            name: {metric: take(self.values(metric)) for metric in METRICS} for name, take in statistics.items()
         } | {
             "interval": {metric: self.interval(metric) for metric in SHOWN},
             "classes": {name: self._class_json(name) for name in self.class_names},
             "cases": [
-                {"case": case.case, "classes": {k: v.to_dict() for k, v in case.classes.items()}}
-                for case in self.cases
+                {"case": case.case, "classes": {k: v.to_dict() for k, v in case.classes.items()}} for case in self.cases
             ],
             "tolerance_mm": self.tolerance_mm,
             "rules": RULES,
@@ -139,9 +137,7 @@ class Evaluation:
             yield f"Dice over cases: 95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
         defined = [(value, case.case) for case in self.cases if (value := case.mean("dice")) is not None]
         if len(defined) > WORST:
-            yield "lowest Dice: " + ", ".join(
-                f"{case} {value:.3f}" for value, case in sorted(defined)[:WORST]
-            )
+            yield "lowest Dice: " + ", ".join(f"{case} {value:.3f}" for value, case in sorted(defined)[:WORST])
         for name in self.class_names:
             counts = self.counts(name)
             empty = [f"{state.replace('_', ' ')} in {counts[state]}" for state in STATES[1:] if counts[state]]
@@ -166,11 +162,7 @@ def evaluate(predictions: Path, labels: Path, *, tolerance_mm: float = 2.0) -> E
     pairs = _pairs(masks, truths, predictions)
     names = truth_names or mask_names
     label_map = _label_map((truths[case] for case in pairs), names, labels)
-    notes = (
-        [f"{len(extra)} masks have no label and were left out"]
-        if (extra := masks.keys() - truths.keys())
-        else []
-    )
+    notes = [f"{len(extra)} masks have no label and were left out"] if (extra := masks.keys() - truths.keys()) else []
     cases = []
     for case, mask in pairs.items():
         truth, found = read_label(truths[case]), read_label(mask)
@@ -179,9 +171,7 @@ def evaluate(predictions: Path, labels: Path, *, tolerance_mm: float = 2.0) -> E
     return Evaluation(cases, tolerance_mm, notes)
 
 
-def _score_case(
-    found: Volume, truth: Volume, label_map: LabelMap, tolerance: float
-) -> dict[str, ClassScores]:
+def _score_case(found: Volume, truth: Volume, label_map: LabelMap, tolerance: float) -> dict[str, ClassScores]:
     prediction, label = _encode_mask(found, label_map), label_map.encode(truth)
     return {
         name: score(prediction == k, label == k, truth.spacing, tolerance)
@@ -205,9 +195,7 @@ def _label_map(truths: Iterable[Path], names: Mapping[int, str], labels: Path) -
         return fit_label_map((read_label(path) for path in truths), {})[0]
     except LabelError as error:
         if error.path is None:
-            raise LabelError(
-                error.problem, path=labels, found=error.found, expected=error.expected
-            ) from error
+            raise LabelError(error.problem, path=labels, found=error.found, expected=error.expected) from error
         raise
 
 

@@ -67,9 +67,7 @@ class ClassScores:
         return asdict(self)
 
 
-def score(
-    prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float = 2.0
-) -> ClassScores:
+def score(prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float = 2.0) -> ClassScores:
     """Compare two masks of one class.
 
     Args:
@@ -102,9 +100,7 @@ def score(
     )
 
 
-def surface_distances(
-    first: np.ndarray, second: np.ndarray, spacing: Spacing
-) -> tuple[np.ndarray, np.ndarray]:
+def surface_distances(first: np.ndarray, second: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
     """Distances from each surface voxel of one mask to the other's surface, both ways.
 
     Args:
@@ -135,9 +131,7 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
     z, y, x = ndimage.find_objects(mask.astype(np.uint8))[0]
     box = (z, y, x)
     # A box of one slice must not turn a volume's surface into a flat one: keep a neighbour.
-    return tuple(
-        slice(max(side.start - 1, 0), min(side.stop + 1, n)) for side, n in zip(box, mask.shape, strict=True)
-    )  # type: ignore[return-value]
+    return tuple(slice(max(side.start - 1, 0), min(side.stop + 1, n)) for side, n in zip(box, mask.shape, strict=True))  # type: ignore[return-value]
 
 
 def _one_empty(predicted: bool, labelled: bool, volumes: dict[str, float]) -> ClassScores:

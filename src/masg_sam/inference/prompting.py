@@ -117,9 +117,7 @@ class PromptBook:
         else:
             first, last = np.minimum(prompt.start, prompt.end), np.maximum(prompt.start, prompt.end)
             if first[self.task.axis] != last[self.task.axis]:
-                raise InputError(
-                    "box over several slices", found=prompt, expected=f"one {self.task.plane} slice"
-                )
+                raise InputError("box over several slices", found=prompt, expected=f"one {self.task.plane} slice")
             self._place(tuple(first), BOX_START, number)
             self._place(tuple(last), BOX_END, number)
 
@@ -128,9 +126,7 @@ class PromptBook:
         if not all(0 <= i < n for i, n in zip(at, self.shape, strict=True)):
             raise InputError("prompt outside the volume", found=at, expected=f"z, y, x within {self.shape}")
         index = at[self.task.axis]
-        inside = [
-            (i, n) for axis, (i, n) in enumerate(zip(at, self.shape, strict=True)) if axis != self.task.axis
-        ]
+        inside = [(i, n) for axis, (i, n) in enumerate(zip(at, self.shape, strict=True)) if axis != self.task.axis]
         pixels = []
         for (i, n), work, whole in zip(inside, self.working, self.canvas, strict=True):
             pixels.append((i + 0.5) * work / n - 0.5 + (whole - work) // 2)

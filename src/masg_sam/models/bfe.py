@@ -141,9 +141,7 @@ def _edge_kernels(sigma: float) -> tuple[Tensor, Tensor, Tensor]:
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     gaussian = torch.exp(-(x**2 + y**2) / (2 * sigma**2))
     sobel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
-    dx, dy = (
-        F.conv2d(gaussian[None, None], kernel[None, None], padding=1)[0, 0] for kernel in (sobel, sobel.T)
-    )
+    dx, dy = (F.conv2d(gaussian[None, None], kernel[None, None], padding=1)[0, 0] for kernel in (sobel, sobel.T))
     laplacian = (x**2 + y**2 - 2 * sigma**2) * gaussian
     laplacian = laplacian - laplacian.mean()
     return dx / dx.abs().sum(), dy / dy.abs().sum(), laplacian / laplacian.abs().sum()

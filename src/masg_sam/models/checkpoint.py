@@ -120,9 +120,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            "facts of the model cannot be read", path=path, found=error, mend=mend
-        ) from error
+        raise CheckpointError("facts of the model cannot be read", path=path, found=error, mend=mend) from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         version = facts.get("masg_sam") if isinstance(facts, dict) else None
         raise CheckpointError(

@@ -55,9 +55,7 @@ class Level(nn.Module):
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             LayerNorm2d(width),
         )
-        self.channel_gate = nn.Sequential(
-            nn.Linear(width, width // 4), nn.GELU(), nn.Linear(width // 4, width)
-        )
+        self.channel_gate = nn.Sequential(nn.Linear(width, width // 4), nn.GELU(), nn.Linear(width // 4, width))
         self.spatial_gate = nn.Conv2d(2, 1, 7, padding=3)
 
     def forward(self, tap: Tensor) -> Tensor:

@@ -287,9 +287,7 @@ def read_vectors(path: Path) -> dict[str, np.ndarray]:
                 rows = [row for row in csv.reader(stream) if row]
             names, vectors = [row[0] for row in rows], np.array([[float(v) for v in row[1:]] for row in rows])
         else:
-            raise WeightsError(
-                "vectors of an unknown format", path=path, expected=".npz, .npy with .json, or .csv"
-            )
+            raise WeightsError("vectors of an unknown format", path=path, expected=".npz, .npy with .json, or .csv")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise WeightsError(
             "vectors cannot be read", path=path, found=error, expected="names and their vectors"

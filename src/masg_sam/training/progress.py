@@ -25,9 +25,7 @@ class RunLog:
         console: where the bar is drawn.
     """
 
-    def __init__(
-        self, folder: Path, steps: int, done: int, accelerator: Accelerator, console: Console
-    ) -> None:
+    def __init__(self, folder: Path, steps: int, done: int, accelerator: Accelerator, console: Console) -> None:
         self.path, self.accelerator = folder / LOG, accelerator
         _keep_lines(self.path, done)
         columns = ("[bold]train", BarColumn(), MofNCompleteColumn())

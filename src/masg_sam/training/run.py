@@ -172,9 +172,7 @@ def _write_settings(out: Path, config: Config, prepared: Prepared, steps: int, f
         "data": str(prepared.dataset.root),
         "layout": prepared.dataset.layout,
         "cases": [case.name for case in prepared.dataset.cases],
-        "findings": [
-            {"level": f.level, "case": f.case, "message": f.message} for f in prepared.check.findings
-        ],
+        "findings": [{"level": f.level, "case": f.case, "message": f.message} for f in prepared.check.findings],
         "steps": steps,
         "task": prepared.task.to_dict(),
         "facts": facts,

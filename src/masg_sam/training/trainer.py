@@ -98,9 +98,7 @@ class Trainer:
     def _resume(self) -> int:
         if not (self.folder / checkpoint.FILE).exists():
             return 0
-        done = checkpoint.load_state(
-            self.folder, self.plain, self.average.state, self.optimizer.optimizer, self.facts
-        )
+        done = checkpoint.load_state(self.folder, self.plain, self.average.state, self.optimizer.optimizer, self.facts)
         log.info("resumed after step %d of %d", done, self.steps)
         return done
 

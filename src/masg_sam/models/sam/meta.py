@@ -78,9 +78,7 @@ def read_state(path: Path) -> State:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(
-            "not a table of tensors", path=path, found=type(state).__name__, expected="name to tensor"
-        )
+        raise WeightsError("not a table of tensors", path=path, found=type(state).__name__, expected="name to tensor")
     return state
 
 

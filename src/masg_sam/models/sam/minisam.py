@@ -54,9 +54,7 @@ class _Graph:
         self.path = path
         self.nodes = list(graph.node)
         self.tensors = {item.name: item for item in graph.initializer}
-        self.constants = {
-            node.output[0]: node.attribute[0].t for node in self.nodes if node.op_type == "Constant"
-        }
+        self.constants = {node.output[0]: node.attribute[0].t for node in self.nodes if node.op_type == "Constant"}
         self.producers = {name: node for node in self.nodes for name in node.output}
 
     def weights(self, node: onnx.NodeProto) -> list[Tensor]:

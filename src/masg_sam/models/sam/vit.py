@@ -93,9 +93,7 @@ class VitEncoder(SamEncoder):
         """
         alpha = rank if alpha is None else alpha
         self.requires_grad_(False)
-        lora = LoraConfig(
-            r=rank, lora_alpha=alpha, target_modules=[LORA_TARGET], lora_dropout=0.0, bias="none"
-        )
+        lora = LoraConfig(r=rank, lora_alpha=alpha, target_modules=[LORA_TARGET], lora_dropout=0.0, bias="none")
         self.vision = inject_adapter_in_model(lora, self.vision, adapter_name=ADAPTER)
         self.lora_scale = alpha / rank
 

