@@ -12,8 +12,8 @@ test: .venv/dev lint
 	$(BIN)/pytest
 
 lint: .venv/dev
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples docs/make_reference.py
+	$(BIN)/ruff format --check src tests benchmarks examples docs/make_reference.py
 
 types: .venv/dev
 	$(BIN)/mypy

@@ -137,7 +137,7 @@ def table(_: argparse.Namespace) -> None:
         "Dice, HD95 and surface Dice (2 mm; 2 pixels for pictures) are means over the test cases, ± one standard",
         "deviation over the cases. Yardstick: a plain pyramid decoder measured elsewhere (256 px, 15 min on LA).",
         "",
-        "| dataset | method | seed | Dice | HD95 mm | surface Dice | steps | input | train min | peak GB | predict min |",
+        "| dataset | method | seed | Dice | HD95 mm | surface Dice | steps | input | train min | GB | predict min |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [row(record) for record in sorted(records, key=order)]

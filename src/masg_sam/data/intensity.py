@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
+from scipy import ndimage
 
 from masg_sam.data.volume import Volume
 
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 MOST_VOXELS = 200_000  # sampled from a volume when percentiles are taken
-Kind = Literal["window", "scan", "colour"]
+SPAN = 1.73  # a uniform distribution from -1.73 to 1.73 has unit deviation
+KNOTS = 33
+MARGIN = 8  # voxels around the labels that count as their surroundings
+GROUP_VOXELS = 50_000
+Kind = Literal["curve", "scan", "colour"]
 
 
 @dataclass(frozen=True)
@@ -20,28 +26,23 @@ class Intensity:
     """How the voxels of a volume become network input of about zero mean and unit deviation.
 
     Attributes:
-        kind: ``window`` clips to fixed stored values and scales by the training set's mean and deviation (CT:
-            the values mean the same in every scan); ``scan`` takes clip, mean and deviation from each
-            volume's own non-background voxels (MR, X-ray, ultrasound, grey pictures); ``colour`` is SAM's own
-            normalisation of 8-bit RGB.
-        low, high: the window, one value a channel.
-        mean, std: of the voxels inside it, one value a channel.
+        kind: ``curve`` maps stored values by one fixed curve for every scan (CT, whose values mean the same
+            everywhere); ``scan`` takes clip, mean and deviation from each volume's own non-background voxels (MR,
+            X-ray, ultrasound, grey pictures); ``colour`` is SAM's own normalisation of 8-bit RGB.
+        curve: stored values at evenly spaced levels of the curve, ascending, one row a channel.
     """
 
     kind: Kind
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    curve: tuple[tuple[float, ...], ...] = ()
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
         """Normalise ``C x Z x Y x X``; float32 in and out."""
         if self.kind == "colour":
             return _scale(data, np.array(SAM_MEAN), np.array(SAM_STD))
-        if self.kind == "window":
-            low, high = np.array(self.low, np.float32), np.array(self.high, np.float32)
-            clipped = np.clip(data, low[:, None, None, None], high[:, None, None, None])
-            return _scale(clipped, np.array(self.mean), np.array(self.std))
+        if self.kind == "curve":
+            levels = np.linspace(-SPAN, SPAN, len(self.curve[0]))
+            mapped = [np.interp(channel, curve, levels) for channel, curve in zip(data, self.curve, strict=True)]
+            return np.stack(mapped).astype(np.float32)
         return np.stack([_own_range(channel) for channel in data])
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,14 +52,15 @@ class Intensity:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Intensity:
         """The inverse of :meth:`to_dict`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return cls(values["kind"], tuple(tuple(row) for row in values["curve"]))
 
 
 def fit_intensity(cases: Iterable[tuple[Volume, np.ndarray]], modality: str) -> Intensity:
     """Choose the kind from the modality and fit what it needs.
 
-    The window of CT spans the 0.5 and 99.5 percentile of the labelled voxels of all cases, as nnU-Net does
-    (Isensee et al., Nature Methods 2021).
+    One window that holds bone leaves soft tissues alike. So the curve of CT gives each range of values contrast
+    by how much tissue lies there: half of it is a straight window, half the distribution of the values in and
+    around the classes, each class counting alike.
 
     Args:
         cases: volumes with their encoded labels ``Z x Y x X``.
@@ -70,7 +72,7 @@ def fit_intensity(cases: Iterable[tuple[Volume, np.ndarray]], modality: str) -> 
         return Intensity("colour")
     if not is_ct(modality):
         return Intensity("scan")
-    return _fit_window(_chain(first, iterator))
+    return Intensity("curve", _fit_curves(chain([first], iterator)))
 
 
 def is_ct(modality: str) -> bool:
@@ -78,31 +80,36 @@ def is_ct(modality: str) -> bool:
     return modality.strip().lower() in ("ct", "cbct", "computed tomography", "cect", "ldct")
 
 
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
-
-
-def _fit_window(cases: Iterable[tuple[Volume, np.ndarray]]) -> Intensity:
-    samples: list[list[np.ndarray]] = []
+def _fit_curves(cases: Iterable[tuple[Volume, np.ndarray]]) -> tuple[tuple[float, ...], ...]:
+    """One ascending row of stored values a channel."""
     rng = np.random.default_rng(0)
+    groups: dict[int, list[np.ndarray]] = {}
     for volume, label in cases:
-        inside = label > 0
-        if not inside.any():
+        if not label.any():
             continue
-        values = volume.data[:, inside]
-        keep = rng.permutation(values.shape[1])[:MOST_VOXELS]
-        samples.append([channel[keep] for channel in values])
-    channels = [np.concatenate(parts) for parts in zip(*samples, strict=True)]
-    low, high = zip(*(np.percentile(c, (0.5, 99.5)) for c in channels), strict=True)
-    inside = [np.clip(c, a, b) for c, a, b in zip(channels, low, high, strict=True)]
-    return Intensity(
-        "window",
-        tuple(float(v) for v in low),
-        tuple(float(v) for v in high),
-        tuple(float(c.mean()) for c in inside),
-        tuple(max(float(c.std()), 1e-3) for c in inside),
-    )
+        around = ndimage.binary_dilation(label > 0, iterations=MARGIN) & (label == 0)
+        for value in np.unique(label):
+            inside = around if value == 0 else label == value
+            values = volume.data[:, inside]
+            groups.setdefault(int(value), []).append(values[:, rng.integers(values.shape[1], size=GROUP_VOXELS)])
+    balanced = np.concatenate([part for parts in groups.values() for part in _evenly(parts)], axis=1)  # C x N
+    return tuple(_curve(channel) for channel in balanced)
+
+
+def _evenly(parts: list[np.ndarray]) -> list[np.ndarray]:
+    """The same number of voxels from every class, however many cases show it."""
+    return [part[:, : GROUP_VOXELS // len(parts)] for part in parts]
+
+
+def _curve(values: np.ndarray) -> tuple[float, ...]:
+    """Half straight window, half distribution, inverted at evenly spaced levels."""
+    low, high = np.percentile(values, (0.5, 99.5))
+    high = max(high, low + 1.0)
+    grid = np.linspace(low, high, 4 * KNOTS)
+    distribution = np.searchsorted(np.sort(values), grid, side="right") / len(values)
+    level = (grid - low) / (high - low) / 2 + distribution / 2
+    level = (level - level[0]) / (level[-1] - level[0])
+    return tuple(np.interp(np.linspace(0, 1, KNOTS), level, grid).round(3).tolist())
 
 
 def _own_range(channel: np.ndarray) -> np.ndarray:

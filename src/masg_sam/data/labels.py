@@ -68,6 +68,12 @@ class LabelMap:
             )
         return index.astype(np.uint8)
 
+    def class_of(self, value: int) -> int:
+        """Class 0..K of a label value; 0 for one that :meth:`encode` would refuse."""
+        if self.threshold is not None:
+            return int(value >= self.threshold)
+        return self.values.index(value) + 1 if value in self.values else 0
+
     def decode(self, mask: np.ndarray) -> np.ndarray:
         """Classes 0..K back to the values of the label files."""
         return np.array((0, *self.values))[mask]
@@ -90,7 +96,8 @@ def fit_label_map(labels: Iterable[Volume], class_names: Mapping[int, str]) -> t
         class_names: foreground label value to name, as the layout gives it; empty when it gives none.
 
     Returns:
-        The map, and what a user should be told, in words.
+        The map, and what a user should be told of how it was found, in words. Named classes that no label
+        shows stay in the map.
 
     Raises:
         LabelError: values outside ``class_names``, colours, noise that cannot be told apart, or nothing but
@@ -101,7 +108,7 @@ def fit_label_map(labels: Iterable[Volume], class_names: Mapping[int, str]) -> t
     found = _Values.count(labels)
     if not found.foreground:
         raise _all_empty()
-    if found.foreground == [255] or found.may_be_noisy and _is_black_and_white(found.totals):
+    if found.foreground == [255] or (found.may_be_noisy and _is_black_and_white(found.totals)):
         return LabelMap((255,), ("foreground",), THRESHOLD), [_grey_note(found.totals)]
     if not _are_classes(found):
         raise _not_classes(found)
@@ -148,13 +155,12 @@ class _Values:
 
 def _named(labels: Iterable[Volume], names: dict[int, str]) -> tuple[LabelMap, list[str]]:
     label_map = LabelMap(tuple(names), tuple(names.values()))
-    seen: set[int] = set()
+    shown = False
     for label in labels:
-        seen.update(np.unique(label_map.encode(label)).tolist())
-    if not seen - {0}:
+        shown = bool(label_map.encode(label).any()) or shown
+    if not shown:
         raise _all_empty()
-    missing = [name for i, name in enumerate(label_map.names, start=1) if i not in seen]
-    return label_map, [f"no label shows {', '.join(missing)}: the model cannot learn it"] if missing else []
+    return label_map, []
 
 
 def _is_black_and_white(totals: Counter[int]) -> bool:
@@ -168,12 +174,12 @@ def _is_black_and_white(totals: Counter[int]) -> bool:
 
 
 def _are_classes(found: _Values) -> bool:
-    """Whether the values look like class numbers, not like grey levels or what compression makes of classes."""
+    """Whether the values look like class numbers, not like grey levels or compressed classes."""
     values = found.foreground
     if len(values) > MOST_CLASSES or values[0] < 0 or values[-1] > MOST_VALUE:
         return False
     rare = sum(count < RARE_PART * found.totals.total() for count in found.totals.values())
-    strewn = found.may_be_noisy and 2 * rare > len(values)
+    strewn = found.may_be_noisy and values[-1] > MOST_CLASSES and 2 * rare > len(values)
     return not strewn and not (found.lossy and len(values) > 1)
 
 

@@ -1,21 +1,26 @@
 """The embedded sample: the ICBM152 T1 template with its grey- and white-matter maps, from nilearn's package data.
 
 It is an average of 152 healthy heads (Fonov et al., NeuroImage 2011): real anatomy and free to use, but no
-patient and no benchmark. The training slices come from the head that is segmented later.
+patient and no benchmark. The training slices come from the brain that is segmented later.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from masg_sam.errors import InputError, OutputError
 
 RESOLUTION_MM = 2
+LEAST_PROBABILITY = 0.5  # of a tissue, for a voxel to be labelled with it
 CLASSES = {"background": 0, "grey matter": 1, "white matter": 2}
-CASE = "icbm152"
+CASE, FACTS = "icbm152", "dataset.json"
+UNFINISHED = ".sample.writing"
 
 
 def write_sample(out: Path, slices: int = 6) -> None:
@@ -29,26 +34,34 @@ def write_sample(out: Path, slices: int = 6) -> None:
         InputError: nilearn is not installed.
         OutputError: the folder holds something.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(item.name != UNFINISHED for item in out.iterdir())):
         raise OutputError("not an empty folder", path=out, mend="name a new folder, or delete this one")
     image, label, affine = _template()
     held = np.flatnonzero((label > 0).any((0, 1)))
-    chosen = np.linspace(held[0], held[-1], slices + 2).round().astype(int)[1:-1]
+    chosen = np.unique(np.linspace(held[0], held[-1], slices + 2).round().astype(int)[1:-1])
+    place = out / UNFINISHED
+    shutil.rmtree(place, ignore_errors=True)
     for index in chosen:
         shifted = affine.copy()
         shifted[:3, 3] += affine[:3, 2] * index
         name = f"{CASE}_slice{index:03d}"
-        _write(out, "Tr", name, image[..., index : index + 1], label[..., index : index + 1], shifted)
-    _write(out, "Ts", CASE, image, label, affine)
-    facts = {
+        _write(place, "Tr", name, image[..., index : index + 1], label[..., index : index + 1], shifted)
+    _write(place, "Ts", CASE, image, label, affine)
+    (place / FACTS).write_text(json.dumps(_facts(len(chosen)), indent=1), encoding="utf-8")
+    for item in sorted(place.iterdir(), key=lambda item: item.name == FACTS):  # the facts last: then it is whole
+        os.replace(item, out / item.name)
+    place.rmdir()
+
+
+def _facts(training: int) -> dict[str, Any]:
+    return {
         "name": "ICBM152 T1 template",
         "channel_names": {"0": "MRI"},
         "labels": CLASSES,
-        "numTraining": len(chosen),
+        "numTraining": training,
         "file_ending": ".nii.gz",
         "licence": "ICBM152 2009a, McConnell Brain Imaging Centre: use, copy and change allowed with its notice",
     }
-    (out / "dataset.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def _template() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -66,8 +79,8 @@ def _template() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
     image = np.clip(np.asarray(t1.dataobj, np.float32) * 1000, 0, 1000).round().astype(np.int16)
     label = np.zeros(image.shape, np.uint8)
-    label[(grey > 0.5) & (grey >= white)] = 1
-    label[(white > 0.5) & (white > grey)] = 2
+    label[(grey > LEAST_PROBABILITY) & (grey >= white)] = 1
+    label[(white > LEAST_PROBABILITY) & (white > grey)] = 2
     return image, label, np.asarray(t1.affine)
 
 

@@ -7,12 +7,17 @@ picture or single slice); outside the image is background. Distances run between
 surface voxel to the nearest of the other surface. HD95 is the larger of the two directed 95th percentiles (linear
 interpolation), HD the larger of the two maxima, ASSD the mean over all surface voxels of both. Surface Dice is
 the part of all surface voxels of both masks that lie within the tolerance (by voxel count; Nikolov et al., JMIR
-2021, weigh by area instead).
+2021, weigh by area instead). Boundary F1 is the harmonic mean of the part of the prediction's surface and the
+part of the label's surface within that tolerance (Csurka et al., BMVC 2013). These are the definitions of MONAI.
 
-Empty masks. Both empty: nothing is defined. Only the label empty (false alarm): the overlaps and surface Dice are
-0, recall and distances are undefined. Only the prediction empty (missed): the overlaps and surface Dice are 0,
-precision and distances are undefined. An undefined value is ``None``, never 0, and is left out of means; how often
-each happened is counted beside them.
+Lesions. Connected components, diagonals included. One of the label is found when the prediction overlaps it in
+a voxel, else missed; one of the prediction that overlaps none of the label is a false positive.
+
+Empty masks. Both empty: nothing is defined. Only the prediction holds something (a false alarm): overlaps,
+surface Dice and boundary F1 are 0, as is precision; recall and distances are undefined. Only the label does
+(missed): overlaps, surface Dice and boundary F1 are 0, as is recall; precision and distances are undefined. An
+undefined value is ``None``, never 0, and is left out of means; how often each happened is counted beside them.
+Lesion counts and volumes are defined always.
 """
 
 from __future__ import annotations
@@ -21,6 +26,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import KDTree
+
+from masg_sam.errors import GeometryError
 
 METRICS = (
     "dice",
@@ -29,11 +37,14 @@ METRICS = (
     "hd_mm",
     "assd_mm",
     "surface_dice",
+    "boundary_f1",
     "precision",
     "recall",
     "relative_volume_error",
 )
-STATES = ("both_present", "both_empty", "false_alarm", "missed")
+LESIONS = ("lesions_found", "lesions_missed", "lesions_false")
+STATES = ("both_present", "both_empty", "only_prediction", "missed")
+ROUNDING_MM = 1e-6  # a distance that equals the tolerance lies within it, whatever rounding did to it
 Spacing = tuple[float, float, float]
 
 
@@ -42,11 +53,13 @@ class ClassScores:
     """Scores of one class in one case; ``None`` where the empty-mask rule leaves them undefined.
 
     Attributes:
-        state: ``both_present``, ``both_empty``, ``false_alarm`` or ``missed``.
-        dice, iou, precision, recall, surface_dice: 0..1.
+        state: ``both_present``, ``both_empty``, ``only_prediction`` or ``missed``.
+        dice, iou, surface_dice, boundary_f1, precision, recall: 0..1.
         hd95_mm, hd_mm, assd_mm: mm; pixels in pictures.
-        relative_volume_error: ``(|prediction| - |label|) / |label|``.
-        prediction_ml, label_ml: millilitres; thousands of pixels in pictures.
+        relative_volume_error: ``(|prediction| - |label|) / |label|``; undefined where the label is empty.
+        lesions_found, lesions_missed: connected components of the label.
+        lesions_false: connected components of the prediction.
+        prediction_ml, label_ml: millilitres; ``None`` in pictures.
     """
 
     state: str
@@ -56,51 +69,53 @@ class ClassScores:
     hd_mm: float | None
     assd_mm: float | None
     surface_dice: float | None
+    boundary_f1: float | None
     precision: float | None
     recall: float | None
     relative_volume_error: float | None
-    prediction_ml: float
-    label_ml: float
+    lesions_found: int
+    lesions_missed: int
+    lesions_false: int
+    prediction_ml: float | None
+    label_ml: float | None
 
     def to_dict(self) -> dict[str, float | str | None]:
         """For JSON."""
         return asdict(self)
 
 
-def score(prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float = 2.0) -> ClassScores:
+def score(
+    prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float = 2.0
+) -> ClassScores:
     """Compare two masks of one class.
 
     Args:
         prediction: ``Z x Y x X`` of bool.
         label: the same shape.
         spacing: mm along Z, Y, X.
-        tolerance_mm: of the surface Dice.
+        tolerance_mm: of the surface Dice and the boundary F1.
+
+    Raises:
+        GeometryError: the masks differ in shape, or have no three axes.
     """
-    prediction, label = prediction.astype(bool), label.astype(bool)
+    prediction, label = _cut(prediction, label)
     predicted, labelled = int(prediction.sum()), int(label.sum())
     millilitres = float(np.prod(spacing)) / 1000
     volumes = {"prediction_ml": predicted * millilitres, "label_ml": labelled * millilitres}
-    if not predicted or not labelled:
-        return _one_empty(bool(predicted), bool(labelled), volumes)
-    overlap = int(np.count_nonzero(prediction & label))
-    to_label, to_prediction = surface_distances(prediction, label, spacing)
-    both = np.concatenate([to_label, to_prediction])
-    return ClassScores(
-        state="both_present",
-        dice=2 * overlap / (predicted + labelled),
-        iou=overlap / (predicted + labelled - overlap),
-        hd95_mm=float(max(np.percentile(to_label, 95), np.percentile(to_prediction, 95))),
-        hd_mm=float(both.max()),
-        assd_mm=float(both.mean()),
-        surface_dice=float((both <= tolerance_mm).mean()),
-        precision=overlap / predicted,
-        recall=overlap / labelled,
-        relative_volume_error=(predicted - labelled) / labelled,
-        **volumes,
-    )
+    lesions = count_lesions(prediction, label)
+    measured: dict[str, float | None]
+    if predicted and labelled:
+        state = "both_present"
+        measured = {**_overlap(prediction, label), **_surface(prediction, label, spacing, tolerance_mm)}
+    else:
+        state = "missed" if labelled else "only_prediction" if predicted else "both_empty"
+        measured = _with_an_empty_mask(state)
+    return ClassScores(state, **measured, **lesions, **volumes)  # type: ignore[arg-type]
 
 
-def surface_distances(first: np.ndarray, second: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
+def surface_distances(
+    first: np.ndarray, second: np.ndarray, spacing: Spacing
+) -> tuple[np.ndarray, np.ndarray]:
     """Distances from each surface voxel of one mask to the other's surface, both ways.
 
     Args:
@@ -111,42 +126,86 @@ def surface_distances(first: np.ndarray, second: np.ndarray, spacing: Spacing) -
     Returns:
         Distances in mm, from the first to the second and from the second to the first.
     """
-    box = _bounding_box(first | second)
-    surfaces = [surface(mask[box]) for mask in (first, second)]
-    distances = [ndimage.distance_transform_edt(~edge, sampling=spacing) for edge in surfaces]
-    return distances[1][surfaces[0]], distances[0][surfaces[1]]
+    points = [np.argwhere(surface(mask)) * spacing for mask in (first, second)]
+    return KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]
 
 
 def surface(mask: np.ndarray) -> np.ndarray:
     """Voxels of a mask with a background neighbour; an axis of length one has no neighbours."""
     neighbours = ndimage.generate_binary_structure(3, 1)
     for axis, length in enumerate(mask.shape):
-        if length == 1:
-            neighbours = neighbours & np.moveaxis(np.array([False, True, False])[:, None, None], 0, axis)
+        if length == 1 < mask.size:
+            neighbours &= np.expand_dims([False, True, False], [other for other in range(3) if other != axis])
     return mask & ~ndimage.binary_erosion(mask, neighbours)
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
-    """The smallest box around a mask; beyond it there is no surface, so nothing is lost by cutting."""
-    z, y, x = ndimage.find_objects(mask.astype(np.uint8))[0]
-    box = (z, y, x)
-    # A box of one slice must not turn a volume's surface into a flat one: keep a neighbour.
-    return tuple(slice(max(side.start - 1, 0), min(side.stop + 1, n)) for side, n in zip(box, mask.shape, strict=True))  # type: ignore[return-value]
+def count_lesions(prediction: np.ndarray, label: np.ndarray) -> dict[str, int]:
+    """How many connected components were found, missed, and made up.
+
+    Args:
+        prediction: ``Z x Y x X`` of bool.
+        label: the same.
+    """
+    diagonals = np.ones((3, 3, 3), bool)
+    true, count = ndimage.label(label, diagonals)
+    made, made_count = ndimage.label(prediction, diagonals)
+    met, right = (len(np.unique(parts[prediction & label])) for parts in (true, made))
+    return {"lesions_found": met, "lesions_missed": count - met, "lesions_false": made_count - right}
 
 
-def _one_empty(predicted: bool, labelled: bool, volumes: dict[str, float]) -> ClassScores:
-    state = "missed" if labelled else "false_alarm" if predicted else "both_empty"
-    zero = None if state == "both_empty" else 0.0
-    return ClassScores(
-        state=state,
-        dice=zero,
-        iou=zero,
-        hd95_mm=None,
-        hd_mm=None,
-        assd_mm=None,
-        surface_dice=zero,
-        precision=0.0 if predicted else None,
-        recall=0.0 if labelled else None,
-        relative_volume_error=-1.0 if state == "missed" else None,
-        **volumes,
-    )
+def _overlap(prediction: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    both, predicted, labelled = (int(mask.sum()) for mask in (prediction & label, prediction, label))
+    return {
+        "dice": 2 * both / (predicted + labelled),
+        "iou": both / (predicted + labelled - both),
+        "precision": both / predicted,
+        "recall": both / labelled,
+        "relative_volume_error": (predicted - labelled) / labelled,
+    }
+
+
+def _surface(
+    prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float
+) -> dict[str, float]:
+    directed = surface_distances(prediction, label, spacing)
+    both = np.concatenate(directed)
+    within = both <= tolerance_mm + ROUNDING_MM
+    precision, recall = within[: len(directed[0])].mean(), within[len(directed[0]) :].mean()
+    return {
+        "hd95_mm": float(max(np.percentile(distances, 95) for distances in directed)),
+        "hd_mm": float(both.max()),
+        "assd_mm": float(both.mean()),
+        "surface_dice": float(within.mean()),
+        "boundary_f1": float(2 * precision * recall / (precision + recall)) if within.any() else 0.0,
+    }
+
+
+def _with_an_empty_mask(state: str) -> dict[str, float | None]:
+    """The rule for empty masks, the only place where it is written."""
+    values: dict[str, float | None] = dict.fromkeys(METRICS)
+    if state == "both_empty":
+        return values
+    values |= dict.fromkeys(("dice", "iou", "surface_dice", "boundary_f1"), 0.0)
+    if state == "missed":
+        return values | {"recall": 0.0, "relative_volume_error": -1.0}
+    return values | {"precision": 0.0}
+
+
+def _cut(prediction: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks in the smallest box around them, as bool.
+
+    The box keeps a voxel on each side: without it, a mask that fills one slice of a volume would look like
+    a picture, where that axis has no neighbours.
+    """
+    if prediction.shape != label.shape or label.ndim != 3:
+        raise GeometryError(
+            "masks cannot be compared",
+            found=f"prediction of shape {prediction.shape}, label of shape {label.shape}",
+            expected="two masks of one shape (Z, Y, X)",
+        )
+    prediction, label = prediction.astype(bool, copy=False), label.astype(bool, copy=False)
+    boxes = ndimage.find_objects((prediction | label).view(np.uint8))
+    if not boxes:
+        return prediction, label
+    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in boxes[0])
+    return prediction[box], label[box]

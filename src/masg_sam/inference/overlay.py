@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from matplotlib.patches import Patch
 
 from masg_sam.data.slices import in_plane
 from masg_sam.data.volume import Volume
+from masg_sam.errors import OutputError
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
 OPACITY = 0.45
-SLICES = 4
+SLICES, DPI = 4, 130
 
 
 def write_overlay(
@@ -34,12 +36,18 @@ def write_overlay(
         path: PNG to write; its folder is made when missing.
         axis: of ``Z x Y x X``, along which the slices lie.
 
+    Axial slices show the front of the body on top and its right side on the left, as radiologists look at them;
+    coronal and sagittal ones show the head on top.
+
     Returns:
         ``path``.
+
+    Raises:
+        OutputError: the picture cannot be written.
     """
     indices = _slices(next(iter(masks.values())), axis)
     rows = 1 + len(masks)
-    figure = Figure(figsize=(2.6 * len(indices), 2.6 * rows + 0.5), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(2.6 * len(indices), 2.6 * rows + 0.5), dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.subplots(rows, len(indices), squeeze=False)
     spacing = in_plane(volume.spacing, axis)
     for column, index in enumerate(indices):
@@ -50,10 +58,7 @@ def write_overlay(
             _show(axes[row][column], painted, title if column == 0 else "", spacing)
     handles = [Patch(color=COLOURS[i % len(COLOURS)], label=name) for i, name in enumerate(names)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 4), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    place = path.with_name(f".{path.name}.writing")
-    FigureCanvasAgg(figure).print_png(place)
-    os.replace(place, path)
+    _save(figure, path)
     return path
 
 
@@ -92,3 +97,15 @@ def _show(axes: Axes, picture: np.ndarray, title: str, spacing: tuple[float, flo
     axes.imshow(picture, aspect=spacing[0] / spacing[1], interpolation="nearest")
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_axis_off()
+
+
+def _save(figure: Figure, path: Path) -> None:
+    place = path.with_name(f".{path.name}.writing")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        FigureCanvasAgg(figure).print_png(place)
+        os.replace(place, path)
+    except OSError as error:
+        with suppress(OSError):
+            place.unlink()
+        raise OutputError("picture cannot be written", path=path, found=error) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,11 @@ from masg_sam.data.volume import Volume
 from masg_sam.errors import ImageError
 from masg_sam.inference.postprocess import keep_largest
 from masg_sam.inference.prompting import PromptBook, UserPrompt
+from masg_sam.inference.smoothing import smooth_slices
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
+
+SMOOTHING_MM = 1.0  # deviation of the smoothing across slices; chosen on the validation scans of LA
 
 
 @dataclass(frozen=True)
@@ -60,23 +63,29 @@ class Predictor:
             ImageError: the number of channels is not that of the training images.
         """
         self._check(volume)
+        sigma = 0.0 if volume.is_picture else SMOOTHING_MM / volume.spacing[self.task.axis]
+        masks: list[np.ndarray] = []
+        tally = _Tally(self.task.labels.num_classes)
+        for probabilities in smooth_slices(self._probabilities(volume, prompts), sigma):
+            probability, mask = probabilities.max(1)
+            tally.add(mask, probability)
+            masks.append(mask.to(torch.uint8).cpu().numpy())
+        mask = from_slices(np.concatenate(masks), self.task.axis)
+        return Segmentation(keep_largest(mask, self.task.single), tally.means())
+
+    def _probabilities(self, volume: Volume, prompts: Sequence[UserPrompt]) -> Iterator[Tensor]:
+        """Of each class in each slice, on the volume's own grid: ``B x K+1 x rows x columns``."""
         working = working_shape(volume, self.task)
         canvas = canvas_shape(working, self.task)
         native = in_plane(volume.shape, self.task.axis)
         book = PromptBook(prompts, self.task, volume.shape, working, canvas) if prompts else None
-        masks: list[np.ndarray] = []
-        tally = _Tally(self.task.labels.num_classes)
         done = 0
         for batch in network_batches(volume, self.task, self.batch_size):
             given = book.batch(range(done, done + len(batch))) if book is not None else None
             logits = self.network(batch.to(self.device), given.to(self.device) if given else None).logits
             logits = unpad(resize(logits.float(), canvas), working)  # B x K+1 x r x c
-            probability, mask = resize(logits, native).softmax(1).max(1)
-            tally.add(mask, probability)
-            masks.append(mask.to(torch.uint8).cpu().numpy())
+            yield resize(logits, native).softmax(1)
             done += len(batch)
-        mask = from_slices(np.concatenate(masks), self.task.axis)
-        return Segmentation(keep_largest(mask, self.task.single), tally.means())
 
     def _check(self, volume: Volume) -> None:
         wanted = len(self.task.channels)

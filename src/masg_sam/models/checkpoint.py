@@ -71,8 +71,8 @@ def save_model(model: TrainedModel, folder: Path, state: dict[str, Tensor] | Non
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as place:
         save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, Path(place) / WEIGHTS)
         (Path(place) / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        os.replace(Path(place) / FACTS, folder / FACTS)
         os.replace(Path(place) / WEIGHTS, folder / WEIGHTS)
+        os.replace(Path(place) / FACTS, folder / FACTS)
 
 
 def load_model(folder: Path) -> TrainedModel:

@@ -71,7 +71,7 @@ def _cached_or_fetched(hub_id: str, get: Callable[[bool], str]) -> str:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise WeightsError(
             f"{hub_id} could not be fetched from the model hub",
-            found=str(error).splitlines()[0],
+            found=next(iter(str(error).splitlines()), type(error).__name__),
             mend="check the id and your access to it, or give a local folder or file",
         ) from error
 

@@ -12,7 +12,7 @@ from masg_sam.models.bfe import BfeOutput, BoundaryEnhancement
 from masg_sam.models.dsf import DsfOutput, SemanticFusion
 from masg_sam.models.fpn import PlainDecoder
 from masg_sam.models.hae import HaeOutput, HierarchicalAttention
-from masg_sam.models.sam.decoder import DecoderOutput, MaskDecoder
+from masg_sam.models.sam.decoder import DecoderOutput, MaskDecoder, apply_kernels
 from masg_sam.models.sam.encoder import EncoderFeatures
 from masg_sam.models.sam.prompts import PromptEncoder, Prompts
 from masg_sam.models.sam.weights import SamParts
@@ -140,7 +140,7 @@ class MasgSamNetwork(nn.Module):
         if self.bfe is None:
             return MasgSamOutput(last.logits, coarse[:-1], hae, None, dsf)
         bfe = self.bfe(pixels, encoded.taps[0], last.features, last.logits)
-        return MasgSamOutput(self.decoder.classify(last.kernels, bfe.features), coarse, hae, bfe, dsf)
+        return MasgSamOutput(apply_kernels(last.kernels, bfe.features), coarse, hae, bfe, dsf)
 
     @property
     def dsf_width(self) -> int | None:

@@ -18,9 +18,8 @@ from masg_sam.data.task import PLANES, Task, choose_plane
 
 LEAST_SIDE, MOST_SIDE = 128, 224  # pixels of the longest side, when the user names none
 ZOOM = 1.5  # a small slice is enlarged by this much, for SAM's decoder is coarse
-NEIGHBOUR_MM = 2.0  # from a slice to those that are shown with it
 MEGAPIXELS = 160.0  # the default budget of a run, all steps together
-FEWEST_STEPS, MOST_STEPS = 200, 1000
+FEWEST_STEPS, MOST_STEPS = 200, 600
 SINGLE_PART = 0.99  # of a label's voxels in its largest piece, to count as one piece
 SIDED = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)", re.IGNORECASE)
 
@@ -100,20 +99,16 @@ def make_task(
     cases: Sequence[CaseSummary],
     single: tuple[bool, ...],
 ) -> Task:
-    """Put the plan together; 2.5-D needs volumes of one channel with at least three slices.
-
-    The neighbours lie about 2 mm away: nearer ones of a thin-sliced scan would say the same again.
-    """
+    """Put the plan together; 2.5-D needs volumes of one channel with at least three slices."""
     axis = PLANES.index(grid.plane)
     deep = any(case.shape[axis] >= 3 for case in cases) and len(channels) == 1
-    apart = float(np.median([case.spacing[axis] for case in cases]))
     return Task(
         labels=labels,
         modality=modality,
         channels=channels,
         intensity=intensity,
         plane=grid.plane,
-        reach=max(1, round(NEIGHBOUR_MM / apart)) if deep else 0,
+        reach=1 if deep else 0,
         pixel=grid.pixel,
         size=grid.size,
         single=single,

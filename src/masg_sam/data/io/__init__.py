@@ -128,7 +128,9 @@ def write_label(mask: np.ndarray, like: Volume, path: Path) -> Path:
     """
     path, writer = Path(path), _format(like.geometry.format)
     if mask.shape != like.shape:
-        raise GeometryError("mask of another shape than its image", path=path, found=mask.shape, expected=like.shape)
+        raise GeometryError(
+            "mask of another shape than its image", path=path, found=mask.shape, expected=like.shape
+        )
     _must_suit(path, like, writer.MASK_SUFFIXES)
     stored = storable(mask, path)
     try:
@@ -138,7 +140,9 @@ def write_label(mask: np.ndarray, like: Volume, path: Path) -> Path:
             writer.write(stored, like, place)
             os.replace(place, path)
     except OSError as error:
-        raise OutputError("cannot be written", path=path, found=error, mend="check space and permissions") from error
+        raise OutputError(
+            "cannot be written", path=path, found=error, mend="check space and permissions"
+        ) from error
     return path
 
 

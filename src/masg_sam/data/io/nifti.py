@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 MASK_SUFFIXES = (".nii.gz", ".nii")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FORMS_APART_MM = 0.1  # between sform and qform at a corner, before a warning is due
-DAMAGE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error)
-DAMAGE += (TypeError, KeyError, IndexError, MemoryError, np.linalg.LinAlgError)
+DAMAGE: tuple[type[Exception], ...] = (
+    *(ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error),
+    *(TypeError, KeyError, IndexError, MemoryError, np.linalg.LinAlgError),
+)
 
 
 def read(path: Path, *, label: bool = False) -> Volume:
@@ -35,12 +37,15 @@ def read(path: Path, *, label: bool = False) -> Volume:
         GeometryError: an affine that places no voxels.
     """
     try:
-        image = _open(path)
-        must_fit(path, image.shape, image.get_data_dtype().itemsize, DEFLATE_RATIO if _is_packed(path) else 1)
-        must_be_one_volume(path, image.shape)
-        affine = _lps_affine(path, image)
-        shape = (*image.shape, 1, 1)[:3]
-        voxels = _voxels(path, image).reshape(shape)
+        with ImageOpener(str(path)) as stream:
+            image = _open(path, stream)
+            ratio = DEFLATE_RATIO if path.suffix.lower() == ".gz" else 1
+            must_fit(path, image.shape, image.get_data_dtype().itemsize, ratio)
+            must_be_one_volume(path, image.shape)
+            affine = _lps_affine(path, image, stream)
+            shape = (*image.shape, 1, 1)[:3]
+            voxels = _voxels(path, image).reshape(shape)
+            stream.read(1)  # past the voxels, gzip compares its checksum
     except DAMAGE as error:
         raise damaged(path, error, "NIfTI") from error
     orientation = Orientation.nearest(affine)
@@ -67,32 +72,28 @@ def mask_suffix(volume: Volume) -> str:
     return ".nii.gz"
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, stream: ImageOpener) -> Any:
     """Header and a proxy of the voxels, not mapped: a file may be replaced while its image is in use."""
     for kind in (nib.Nifti1Image, nib.Nifti2Image):
         if kind.path_maybe_image(path)[0]:
-            return kind.from_filename(path, mmap=False)
+            return kind.from_file_map(kind.make_file_map({"image": stream}), mmap=False)
     raise ImageFileError("no NIfTI header at the beginning of the file")
 
 
-def _is_packed(path: Path) -> bool:
-    return path.suffix.lower() == ".gz"
-
-
-def _lps_affine(path: Path, image: Any) -> np.ndarray:
-    _must_have_spacing(path, image)
+def _lps_affine(path: Path, image: Any, stream: ImageOpener) -> np.ndarray:
+    _must_have_spacing(path, image, stream)
     affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
     must_place_voxels(path, affine)
     _warn_of_forms(path, image)
     return affine
 
 
-def _must_have_spacing(path: Path, image: Any) -> None:
+def _must_have_spacing(path: Path, image: Any, stream: ImageOpener) -> None:
     """Nibabel mends a spacing of zero in silence, so look at the header as it stands in the file."""
     if image.header["sform_code"] > 0:
         return
-    with ImageOpener(str(path)) as stream:
-        raw = type(image.header).from_fileobj(stream, check=False)
+    stream.seek(0)
+    raw = type(image.header).from_fileobj(stream, check=False)
     spacing = raw["pixdim"][1 : 1 + min(len(image.shape), 3)]
     if not spacing.all():
         raise GeometryError(

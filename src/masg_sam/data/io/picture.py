@@ -18,9 +18,11 @@ MASK_SUFFIXES = (".png",)
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # whatever a file is named, nothing else is tried on it
 MOST_PIXELS = 80_000_000  # of one picture; below what Pillow takes for a decompression bomb
 CHANNELS = {1: 1, 2: 1, 3: 3, 4: 3}  # stored channels to those without alpha
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, AttributeError)
-DAMAGE += (ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error, tifffile.TiffFileError)
-DAMAGE += (Image.DecompressionBombError, Image.DecompressionBombWarning)
+DAMAGE: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, AttributeError),
+    *(ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error),
+    *(tifffile.TiffFileError, Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 
 
 def read(path: Path, *, label: bool = False) -> Volume:
@@ -42,7 +44,9 @@ def read(path: Path, *, label: bool = False) -> Volume:
     if pixels.ndim != 3 or pixels.shape[-1] not in CHANNELS:
         raise _stack(path, pixels.shape)
     if np.iscomplexobj(pixels):
-        raise ImageError("pixels are not single numbers", path=path, found="complex numbers", mend="convert the file")
+        raise ImageError(
+            "pixels are not single numbers", path=path, found="complex numbers", mend="convert the file"
+        )
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
     data = np.moveaxis(pixels[..., : CHANNELS[pixels.shape[-1]]], -1, 0)[:, None]  # C x 1 x Y x X
     return Volume(data, (1.0, 1.0, 1.0), None, Geometry("picture", data.shape[2:], None), path)

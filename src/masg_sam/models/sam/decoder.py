@@ -11,8 +11,6 @@ from transformers.models.sam.modeling_sam import SamMaskDecoder
 
 from masg_sam.models.sam.layers import resize
 
-LOGIT_SCALE, BACKGROUND_BIAS = 0.1, 2.0
-
 
 class DecoderOutput(NamedTuple):
     """What one pass of the decoder returns.
@@ -20,7 +18,7 @@ class DecoderOutput(NamedTuple):
     Attributes:
         logits: background first, ``B x K+1 x H/4 x W/4``.
         features: upscaled mask features, ``B x 32 x H/4 x W/4``.
-        kernels: one vector a class; their product with the features is the mask, ``B x K+1 x 32``.
+        kernels: one vector a class; their product with the features is the logits, ``B x K+1 x 32``.
     """
 
     logits: Tensor
@@ -32,9 +30,7 @@ class MaskDecoder(nn.Module):
     """SAM's two-way transformer and upscaling, with K + 1 class tokens.
 
     The background starts from SAM's first mask token and its hypernetwork, class k from token
-    ``1 + (k - 1) mod 3``. SAM's masks were not trained to compete: as they are, a softmax over them is saturated
-    and some classes never get a gradient. So the logits start as a tenth of SAM's, with a bias towards the
-    background; both are trained. Before scale and bias, with three classes, they are SAM's own four masks.
+    ``1 + (k - 1) mod 3``; with three classes and no additions the logits are SAM's own four masks.
 
     Args:
         sam: transformers' mask decoder, with its weights.
@@ -48,8 +44,6 @@ class MaskDecoder(nn.Module):
         self.iou_token = nn.Parameter(sam.iou_token.weight.detach().clone())
         self.class_tokens = nn.Parameter(sam.mask_tokens.weight.detach()[origin].clone())
         self.hypernetworks = nn.ModuleList([copy.deepcopy(sam.output_hypernetworks_mlps[i]) for i in origin])
-        self.scale = nn.Parameter(torch.tensor(LOGIT_SCALE))
-        self.bias = nn.Parameter(torch.tensor([BACKGROUND_BIAS] + [0.0] * num_classes))
         self.transformer = sam.transformer
         self.upscale_conv1, self.upscale_conv2 = sam.upscale_conv1, sam.upscale_conv2
         self.upscale_layer_norm, self.activation = sam.upscale_layer_norm, sam.activation
@@ -88,12 +82,7 @@ class MaskDecoder(nn.Module):
         image = image.transpose(2, 3).reshape(batch, channels, height, width)
         features = self._upscale(image, levels)
         kernels = torch.stack([net(tokens[:, 0, 1 + k]) for k, net in enumerate(self.hypernetworks)], 1)
-        return DecoderOutput(self.classify(kernels, features), features, kernels)
-
-    def classify(self, kernels: Tensor, features: Tensor) -> Tensor:
-        """Logits ``B x K+1 x H x W`` from class vectors ``B x K+1 x C`` and features ``B x C x H x W``."""
-        masks = torch.einsum("bkc,bchw->bkhw", kernels, features)
-        return self.scale * masks + self.bias[:, None, None]
+        return DecoderOutput(apply_kernels(kernels, features), features, kernels)
 
     def _upscale(self, image: Tensor, levels: tuple[Tensor, Tensor] | None) -> Tensor:
         """``B x 256 x h x w`` to ``B x 32 x 4h x 4w``."""
@@ -105,6 +94,11 @@ class MaskDecoder(nn.Module):
         if levels is not None:
             fine = fine + resize(self.join4(levels[1]), fine.shape[-2:])
         return self.activation(fine)
+
+
+def apply_kernels(kernels: Tensor, features: Tensor) -> Tensor:
+    """Logits ``B x K+1 x H x W`` from class vectors ``B x K+1 x C`` and features ``B x C x H x W``."""
+    return torch.einsum("bkc,bchw->bkhw", kernels, features)
 
 
 def _joint(channels: int, out_channels: int) -> nn.Conv2d | None:

@@ -1,0 +1,252 @@
+"""Evaluations of the same cases side by side: which differences hold, and which may be chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masg_sam.errors import ConfigError, InputError
+from masg_sam.evaluation import statistics
+from masg_sam.evaluation.scores import Evaluation
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HIGHER_IS_BETTER = {
+    "dice": True,
+    "iou": True,
+    "hd95_mm": False,
+    "hd_mm": False,
+    "assd_mm": False,
+    "surface_dice": True,
+    "boundary_f1": True,
+    "precision": True,
+    "recall": True,
+}
+LEVEL = 0.05
+FEWEST = 6  # cases: below that, the least p value of the signed-rank test is above 0.05
+LISTED = 5  # names in a message
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two methods on the same cases; a difference is the first one's value minus the second one's.
+
+    Attributes:
+        first, second: the methods.
+        cases: case name to difference, where the metric is defined for both.
+        undefined: cases left out because it is not.
+        mean: of the differences; ``None`` where there are none.
+        interval: its 95 % bootstrap interval over cases; ``None`` below two cases.
+        p: of the Wilcoxon signed-rank test, two-sided; ``None`` where there are no cases.
+        p_holm: the same, corrected for the number of pairs compared (Holm 1979).
+    """
+
+    first: str
+    second: str
+    cases: dict[str, float]
+    undefined: int
+    mean: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+    p_holm: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the corrected p value is below 0.05."""
+        return self.p_holm is not None and self.p_holm < LEVEL
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every pair of methods, and the methods ranked.
+
+    Attributes:
+        metric: which one was compared.
+        unit: of the distances, ``mm`` or ``pixels``.
+        means: method to its mean over cases.
+        ranks: method to its mean rank over the cases defined for all, 1 being best, ties shared.
+        pairs: in the order the methods were given.
+    """
+
+    metric: str
+    unit: str
+    means: dict[str, float | None]
+    ranks: dict[str, float | None]
+    pairs: list[Difference]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; undefined is null."""
+        facts = asdict(self)
+        for pair, plain in zip(self.pairs, facts["pairs"], strict=True):
+            plain["interval"] = list(pair.interval) if pair.interval else None
+            plain["holds"] = pair.holds
+        return facts
+
+    def in_words(self) -> list[str]:
+        """One sentence a pair, saying whether the difference holds."""
+        return [self._sentence(pair) for pair in self.pairs]
+
+    def table(self) -> Table:
+        """Methods from the best rank to the worst, for the terminal; the sentences beneath."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=f"{self._name} on the same cases", caption=Text("\n".join(self.in_words())))
+        for head in ("method", "mean", "mean rank"):
+            table.add_column(head, justify="left" if head == "method" else "right")
+        for method in sorted(self.ranks, key=lambda name: (self.ranks[name] is None, self.ranks[name])):
+            mean, rank = self.means[method], self.ranks[method]
+            table.add_row(
+                Text(method), "–" if mean is None else f"{mean:.4g}", "–" if rank is None else f"{rank:.2f}"
+            )
+        return table
+
+    @property
+    def _name(self) -> str:
+        return self.metric.removesuffix("_mm").replace("_", " ")
+
+    def _sentence(self, pair: Difference) -> str:
+        if pair.mean is None or pair.p_holm is None:
+            return f"{pair.first} and {pair.second} have no case with a defined {self._name} in common."
+        facts = [
+            f"{len(pair.cases)} case{'s' if len(pair.cases) > 1 else ''}",
+            f"corrected p = {pair.p_holm:.2g}",
+        ]
+        if pair.interval:
+            facts.insert(0, f"95 % interval {pair.interval[0]:+.3g} to {pair.interval[1]:+.3g}")
+        if len(pair.cases) < FEWEST:
+            facts.append("too few for a difference to hold")
+        if pair.undefined:
+            facts.append(f"{pair.undefined} undefined and left out")
+        unit = f" {self.unit}" if self.metric.endswith("_mm") else ""
+        found = f"{pair.mean:+.3g}{unit} ({', '.join(facts)})"
+        if not pair.holds:
+            return f"{pair.first} and {pair.second} cannot be told apart by {self._name}: {found}."
+        better = (pair.mean > 0) == HIGHER_IS_BETTER[self.metric]
+        return (
+            f"{pair.first} is {'better' if better else 'worse'} than {pair.second} in {self._name}: {found}."
+        )
+
+
+def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice") -> Comparison:
+    """Compare two or more evaluations of the same cases.
+
+    A case's value is its mean over the classes defined in it. A missed class has no distance, so distances
+    flatter a method that misses; read them with the counts of the evaluations.
+
+    Args:
+        evaluations: method to its evaluation.
+        metric: a key of :data:`HIGHER_IS_BETTER`.
+
+    Raises:
+        InputError: fewer than two evaluations, or other cases, classes or tolerances in one of them.
+        ConfigError: a metric that cannot be compared.
+    """
+    if metric not in HIGHER_IS_BETTER:
+        raise ConfigError(
+            "this metric cannot be compared", found=metric, expected="one of " + ", ".join(HIGHER_IS_BETTER)
+        )
+    _must_match(evaluations)
+    values = {name: _by_case(evaluation, metric) for name, evaluation in evaluations.items()}
+    return Comparison(
+        metric,
+        next(iter(evaluations.values())).unit,
+        {name: statistics.mean(column.values()) for name, column in values.items()},
+        _mean_ranks(values, HIGHER_IS_BETTER[metric]),
+        _differences(values),
+    )
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction (Scand. J. Statist. 6, 1979); ``None`` stays and does not count."""
+    order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, i) in enumerate(order):
+        highest = max(highest, min(1.0, p * (len(order) - rank)))
+        corrected[i] = highest
+    return corrected
+
+
+def _differences(values: Mapping[str, Mapping[str, float | None]]) -> list[Difference]:
+    """Every pair of methods, p values corrected together."""
+    pairs = list(combinations(values, 2))
+    found = [_paired(values[first], values[second]) for first, second in pairs]
+    p_values = [_wilcoxon(list(cases.values())) for cases in found]
+    return [
+        Difference(
+            first,
+            second,
+            cases,
+            len(values[first]) - len(cases),
+            statistics.mean(cases.values()),
+            statistics.bootstrap_interval(cases.values()),
+            p,
+            corrected,
+        )
+        for (first, second), cases, p, corrected in zip(pairs, found, p_values, holm(p_values), strict=True)
+    ]
+
+
+def _paired(first: Mapping[str, float | None], second: Mapping[str, float | None]) -> dict[str, float]:
+    pairs = ((case, value, second[case]) for case, value in first.items())
+    return {case: a - b for case, a, b in pairs if a is not None and b is not None}
+
+
+def _wilcoxon(differences: list[float]) -> float | None:
+    """Two-sided signed-rank test; cases without a difference say nothing, and alone they give p = 1."""
+    from scipy.stats import wilcoxon
+
+    if not differences:
+        return None
+    apart = [difference for difference in differences if difference]
+    return float(wilcoxon(apart).pvalue) if apart else 1.0
+
+
+def _mean_ranks(
+    values: Mapping[str, Mapping[str, float | None]], higher_is_better: bool
+) -> dict[str, float | None]:
+    from scipy.stats import rankdata
+
+    rows = [
+        row for row in zip(*(column.values() for column in values.values()), strict=True) if None not in row
+    ]
+    if not rows:
+        return dict.fromkeys(values)
+    scores = np.array(rows, dtype=float)
+    ranks = rankdata(-scores if higher_is_better else scores, axis=1).mean(0)
+    return dict(zip(values, ranks.tolist(), strict=True))
+
+
+def _by_case(evaluation: Evaluation, metric: str) -> dict[str, float | None]:
+    """In the order of the names, which two evaluations share."""
+    return {case.case: case.mean(metric) for case in sorted(evaluation.cases, key=lambda case: case.case)}
+
+
+def _must_match(evaluations: Mapping[str, Evaluation]) -> None:
+    if len(evaluations) < 2:
+        raise InputError(
+            "nothing to compare", found=f"{len(evaluations)} evaluations", expected="two or more"
+        )
+    (name, first), *others = evaluations.items()
+    for other, evaluation in others:
+        for kind, a, b in (
+            ("cases", [case.case for case in first.cases], [case.case for case in evaluation.cases]),
+            ("classes", first.class_names, evaluation.class_names),
+            ("tolerances", [f"{first.tolerance_mm:g}"], [f"{evaluation.tolerance_mm:g}"]),
+            ("units", [first.unit], [evaluation.unit]),
+        ):
+            if apart := sorted(set(a) ^ set(b)):
+                raise InputError(
+                    f"{name} and {other} were evaluated on different {kind}",
+                    found=", ".join(apart[:LISTED])
+                    + (" ..." if len(apart) > LISTED else "")
+                    + " in one only",
+                    expected=f"the same {kind} in all",
+                    mend="evaluate both with the same labels",
+                )

@@ -1,0 +1,201 @@
+"""The check before training: what is refused, what is warned of, what is counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from masg_sam.data.check import Finding, TrainingCheck, check_training, guess_modality
+from masg_sam.data.layouts import Case, Dataset, find_images, find_labels, find_training_cases
+from masg_sam.errors import GeometryError, ImageError, LabelError, LayoutError
+
+SHAPE = (6, 5, 4)
+
+
+def case(
+    root: Path, name: str, label: list[int], image: np.ndarray | None = None, spacing: float = 1.0
+) -> None:
+    """A scan, and a label that starts with the values given."""
+    seed = sum(map(ord, name))
+    voxels = np.random.default_rng(seed).normal(100, 10, SHAPE).astype(np.float32) if image is None else image
+    values = np.zeros(SHAPE, np.uint8)
+    values.ravel()[: len(label)] = label
+    for folder, data in (("images", voxels), ("labels", values)):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(data, np.diag([1, 1, spacing, 1])), root / folder / f"{name}.nii.gz")
+
+
+def check(root: Path, **labels: int) -> TrainingCheck:
+    if labels:
+        (root / "dataset.json").write_text(
+            json.dumps({"labels": {"background": 0} | labels}), encoding="utf-8"
+        )
+    return check_training(find_training_cases(root))
+
+
+def test_voxels_of_each_class_are_counted(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1, 1, 3], spacing=2.5)
+    case(tmp_path, "b", [3, 3, 3, 3], spacing=2.5)
+    found = check(tmp_path, liver=1, spleen=3)
+    assert [facts.voxels for facts in found.cases] == [(2, 1), (0, 4)]
+    assert [facts.labelled for facts in found.cases] == [3, 4]
+    assert (found.cases[0].name, found.cases[0].shape) == ("a", (4, 5, 6))
+    assert found.cases[0].spacing == (2.5, 1.0, 1.0)
+    assert (found.cases[0].channels, found.cases[0].picture) == (1, False)
+    assert found.label_map.names == ("liver", "spleen")
+    assert found.findings == []
+
+
+def test_an_empty_label_is_warned_of(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1])
+    case(tmp_path, "b", [])
+    message = "b: the label is empty; the case only teaches background"
+    assert check(tmp_path).findings == [Finding("warning", "b", message)]
+
+
+def test_a_class_that_no_label_shows_is_warned_of(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1])
+    found = check(tmp_path, liver=1, spleen=2)
+    assert found.findings == [Finding("warning", None, "no label shows spleen: the model cannot learn it")]
+    assert found.label_map.num_classes == 2
+
+
+def test_the_same_image_twice_is_warned_of(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    case(tmp_path, "a", [1], image)
+    case(tmp_path, "b", [1], image)
+    case(tmp_path, "c", [1])
+    assert check(tmp_path).findings == [Finding("warning", "b", "b: the same image as a")]
+
+
+@pytest.mark.parametrize(("spacing", "warned"), [(1.9, False), (2.1, True), (0.4, True)])
+def test_a_spacing_far_from_the_others_is_warned_of(spacing: float, warned: bool, tmp_path: Path) -> None:
+    for name in "abc":
+        case(tmp_path, name, [1], spacing=1.0)
+    case(tmp_path, "odd", [1], spacing=spacing)
+    assert [finding.case for finding in check(tmp_path).findings] == ["odd"] * warned
+
+
+def test_how_grey_masks_were_read_is_noted(tmp_path: Path) -> None:
+    pictures(tmp_path, "a", (8, 8, 3), mask=255)
+    findings = check(tmp_path).findings
+    assert [(finding.level, finding.case) for finding in findings] == [("note", None)]
+    assert "255 is the class" in findings[0].message
+
+
+def pictures(root: Path, name: str, shape: tuple[int, ...], mask: int = 1) -> None:
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(name)).integers(0, 255, shape).astype(np.uint8)
+    Image.fromarray(pixels).save(root / "images" / f"{name}.png")
+    label = np.zeros(shape[:2], np.uint8)
+    label[:2] = mask
+    Image.fromarray(label).save(root / "labels" / f"{name}.png")
+
+
+# --- refused ---------------------------------------------------------------------------------------------------
+
+
+def test_label_on_another_grid(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1])
+    nib.save(
+        nib.Nifti1Image(np.zeros(SHAPE, np.uint8), np.diag([1, 1, 2, 1])), tmp_path / "labels" / "a.nii.gz"
+    )
+    with pytest.raises(GeometryError, match=r"another spacing than a\.nii\.gz") as caught:
+        check(tmp_path)
+    assert caught.value.path == tmp_path / "labels" / "a.nii.gz"
+
+
+def test_values_outside_dataset_json(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1, 2])
+    with pytest.raises(LabelError, match="name no class"):
+        check(tmp_path, liver=1)
+
+
+def test_labels_that_are_all_empty(tmp_path: Path) -> None:
+    case(tmp_path, "a", [])
+    with pytest.raises(LabelError, match="every label is empty"):
+        check(tmp_path)
+
+
+def test_voxels_that_are_no_numbers(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1], np.full(SHAPE, np.nan, np.float32))
+    with pytest.raises(ImageError, match="not numbers"):
+        check(tmp_path)
+
+
+def test_grey_and_coloured_pictures_together(tmp_path: Path) -> None:
+    pictures(tmp_path, "a", (8, 8, 3))
+    pictures(tmp_path, "b", (8, 8))
+    with pytest.raises(ImageError, match="another number of channels than a") as caught:
+        check(tmp_path)
+    assert (caught.value.found, caught.value.expected) == (1, 3)
+
+
+def test_scans_and_pictures_together(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1])
+    pictures(tmp_path, "b", (8, 8))
+    with pytest.raises(LayoutError, match="scans and pictures"):
+        check(tmp_path)
+
+
+def test_a_case_without_a_label(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1])
+    image = tmp_path / "images" / "a.nii.gz"
+    with pytest.raises(LayoutError, match="no label for this case"):
+        check_training(Dataset(tmp_path, "folders", (Case("a", (image,), None),), {}, ()))
+
+
+# --- modality --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("least", "modality"), [(-1000, "CT"), (0, "MRI")])
+def test_air_says_computed_tomography(least: int, modality: str, tmp_path: Path) -> None:
+    case(tmp_path, "a", [1], np.linspace(least, 500, 120).astype(np.float32).reshape(SHAPE))
+    dataset = find_training_cases(tmp_path)
+    assert guess_modality(dataset, check_training(dataset)) == modality
+
+
+@pytest.mark.parametrize(("given", "expected"), [("ct", "CT"), ("Computed Tomography", "CT"), ("T2", "T2")])
+def test_the_name_of_the_channel_says_the_modality(given: str, expected: str, tmp_path: Path) -> None:
+    case(tmp_path, "a", [1])
+    dataset = find_training_cases(tmp_path)
+    named = Dataset(dataset.root, dataset.layout, dataset.cases, {}, (given,))
+    assert guess_modality(named, check_training(named)) == expected
+
+
+# --- real data -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "cases", "classes", "modality"),
+    [
+        ("la4", "nnunet", 4, 1, "LGE-MRI"),
+        ("kvasir20", "folders", 20, 1, "medical"),
+        ("hippocampus", "msd", 5, 2, "MRI"),
+        ("openkbp5", "nnunet", 5, 7, "CT"),
+    ],
+)
+def test_real_datasets_are_found_and_pass(
+    real_data: Path, name: str, layout: str, cases: int, classes: int, modality: str
+) -> None:
+    dataset = find_training_cases(real_data / name)
+    found = check_training(dataset)
+    assert (dataset.layout, len(found.cases), found.label_map.num_classes) == (layout, cases, classes)
+    assert all(facts.labelled for facts in found.cases)
+    assert not [finding for finding in found.findings if finding.level == "warning"]
+    assert guess_modality(dataset, found) == modality
+    tests, (labels, names) = find_images(real_data / name), find_labels(real_data / name)
+    assert {case.name for case in tests} == labels.keys()
+    assert names == dataset.class_names
+
+
+def test_masks_that_are_jpeg_are_thresholded(real_data: Path) -> None:
+    found = check_training(find_training_cases(real_data / "kvasir20"))
+    assert found.label_map.threshold == 128
+    assert "as JPEG leaves them" in found.findings[0].message

@@ -1,0 +1,209 @@
+"""From label values to classes and back; and what stands in label files in practice."""
+
+from __future__ import annotations
+
+import io
+import json
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from masg_sam.data.labels import LabelMap, fit_label_map
+from masg_sam.data.volume import Geometry, Volume
+from masg_sam.errors import LabelError
+
+AFFINE = np.eye(4)
+
+
+def scan(*values: int) -> Volume:
+    """A label of a scan with one voxel a value."""
+    data = np.array(values, np.int32).reshape(1, 1, 1, -1)
+    return Volume(data, (1, 1, 1), AFFINE, Geometry("nifti", data.shape[1:], None), Path("labels/a.nii.gz"))
+
+
+def mask(pixels: np.ndarray, name: str = "a.png") -> Volume:
+    """A label of a picture."""
+    return Volume(
+        pixels[None, None], (1, 1, 1), None, Geometry("picture", pixels.shape, None), Path("masks") / name
+    )
+
+
+def squares(*values: int, size: int = 64) -> np.ndarray:
+    """Quarters of a picture, each of one value; the rest is 0."""
+    pixels = np.zeros((2 * size, 2 * size), np.uint8)
+    for i, value in enumerate(values):
+        y, x = divmod(i, 2)
+        pixels[y * size + 5 : (y + 1) * size - 7, x * size + 3 : (x + 1) * size - 9] = value
+    return pixels
+
+
+def jpeg(pixels: np.ndarray, quality: int = 75) -> np.ndarray:
+    """What JPEG makes of a picture."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+# --- the map ---------------------------------------------------------------------------------------------------
+
+
+def test_encode_and_decode_by_hand() -> None:
+    label_map = LabelMap((2, 5, 300), ("a", "b", "c"))
+    encoded = label_map.encode(scan(0, 300, 2, 5, 5))
+    assert encoded.dtype == np.uint8
+    assert encoded.tolist() == [[[0, 3, 1, 2, 2]]]
+    assert label_map.decode(encoded).tolist() == [[[0, 300, 2, 5, 5]]]
+    assert label_map.num_classes == 3
+
+
+@given(st.lists(st.integers(1, 65535), min_size=1, max_size=40, unique=True), st.randoms())
+def test_decode_undoes_encode(values: list[int], random: object) -> None:
+    label_map = LabelMap(tuple(sorted(values)), tuple(map(str, sorted(values))))
+    label = scan(0, *values)
+    np.testing.assert_array_equal(label_map.decode(label_map.encode(label)), label.data[0])
+    assert [label_map.class_of(value) for value in values] == label_map.encode(label)[0, 0, 1:].tolist()
+
+
+def test_unknown_values_are_named_with_their_voxels() -> None:
+    with pytest.raises(LabelError, match="name no class") as caught:
+        LabelMap((1, 3), ("liver", "spleen")).encode(scan(0, 1, 2, 2, 3, 7, -1))
+    assert caught.value.path == Path("labels/a.nii.gz")
+    assert caught.value.found == "-1 (1 voxels), 2 (2 voxels), 7 (1 voxels)"
+    assert caught.value.expected == "0, 1 (liver), 3 (spleen)"
+
+
+def test_unknown_values_of_an_unsigned_label() -> None:
+    with pytest.raises(LabelError, match="4 "):
+        LabelMap((1,), ("liver",)).encode(mask(np.array([[0, 4]], np.uint8)))
+
+
+def test_at_the_threshold_is_foreground() -> None:
+    label_map = LabelMap((255,), ("polyp",), 128)
+    assert label_map.encode(mask(np.array([[0, 127, 128, 255]], np.uint8))).tolist() == [[[0, 0, 1, 1]]]
+    assert label_map.decode(np.array([0, 1])).tolist() == [0, 255]
+    assert [label_map.class_of(value) for value in (0, 127, 128)] == [0, 0, 1]
+
+
+def test_a_value_of_no_class_counts_as_background() -> None:
+    assert LabelMap((1, 3), ("a", "b")).class_of(2) == 0
+
+
+@pytest.mark.parametrize("threshold", [None, 128])
+def test_json_and_back(threshold: int | None) -> None:
+    label_map = LabelMap((1, 4), ("a", "b"), threshold)
+    assert LabelMap.from_dict(json.loads(json.dumps(label_map.to_dict()))) == label_map
+
+
+# --- with names ------------------------------------------------------------------------------------------------
+
+
+def test_names_decide_the_classes_seen_or_not() -> None:
+    label_map, notes = fit_label_map([scan(0, 2), scan(0)], {4: "b", 2: "a"})
+    assert label_map == LabelMap((2, 4), ("a", "b"))
+    assert notes == []
+
+
+def test_a_value_without_a_name_is_refused() -> None:
+    with pytest.raises(LabelError, match="name no class"):
+        fit_label_map([scan(0, 2), scan(0, 3)], {2: "a"})
+
+
+@pytest.mark.parametrize("names", [{}, {1: "liver"}])
+def test_nothing_but_background_is_refused(names: dict[int, str]) -> None:
+    with pytest.raises(LabelError, match="every label is empty"):
+        fit_label_map([scan(0, 0), scan(0)], names)
+
+
+def test_no_label_at_all_is_refused() -> None:
+    with pytest.raises(LabelError, match="every label is empty"):
+        fit_label_map([], {})
+
+
+# --- without names ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ((1,), ("foreground",)),
+        ((7,), ("foreground",)),
+        ((1, 2, 4), ("class 1", "class 2", "class 4")),
+        (tuple(range(1, 33)), tuple(f"class {i}" for i in range(1, 33))),
+        ((85, 170, 255), ("class 85", "class 170", "class 255")),
+        ((1, 255), ("class 1", "class 255")),
+    ],
+)
+def test_values_as_they_are(values: tuple[int, ...], names: tuple[str, ...]) -> None:
+    labels = [scan(0, value) for value in values]
+    assert fit_label_map(labels, {}) == (LabelMap(values, names), [])
+
+
+@pytest.mark.parametrize("label", [scan(0, 255), mask(squares(255)), mask(np.full((4, 4), 255, np.uint8))])
+def test_0_and_255_is_one_class(label: Volume) -> None:
+    label_map, notes = fit_label_map([label], {})
+    assert label_map == LabelMap((255,), ("foreground",), 128)
+    assert notes == ["masks hold 0 and 255: 255 is the class"]
+
+
+@pytest.mark.parametrize("quality", [50, 75, 90])
+def test_a_mask_saved_as_jpeg_is_thresholded_and_said(quality: int) -> None:
+    sharp = squares(255, 0, 255)
+    noisy = jpeg(sharp, quality)
+    assert len(np.unique(noisy)) > 8
+    label_map, notes = fit_label_map([mask(noisy, "a.jpg")], {})
+    assert label_map == LabelMap((255,), ("foreground",), 128)
+    part = 100 * np.isin(noisy, [0, 255], invert=True).mean()
+    assert f"{part:.1f} % of the pixels are neither 0 nor 255" in notes[0]
+    np.testing.assert_array_equal(label_map.encode(mask(noisy))[0], sharp > 0)
+
+
+def test_jpeg_noise_in_a_png_is_thresholded_too() -> None:
+    assert fit_label_map([mask(jpeg(squares(255)), "a.png")], {})[0].threshold == 128
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+@pytest.mark.parametrize("values", [(128, 255), (85, 170, 255), (100,)])
+def test_several_classes_saved_as_jpeg_are_refused(name: str, values: tuple[int, ...]) -> None:
+    with pytest.raises(LabelError, match="no class numbers") as caught:
+        fit_label_map([mask(jpeg(squares(*values)), name)], {})
+    assert "PNG" in str(caught.value.mend)
+    assert caught.value.path == Path("masks")
+
+
+def test_small_classes_in_a_png_are_no_noise() -> None:
+    pixels = squares(1)
+    pixels[0, :9] = range(2, 11)
+    assert fit_label_map([mask(pixels)], {})[0].values == tuple(range(1, 11))
+
+
+@pytest.mark.parametrize("values", [range(1, 34), (-1, 1), (1, 70000)])
+def test_values_that_are_no_class_numbers(values: range) -> None:
+    with pytest.raises(LabelError, match="no class numbers"):
+        fit_label_map([scan(0, *values)], {})
+
+
+def test_black_and_white_noise_in_a_scan_is_not_guessed_at() -> None:
+    """Scans are not compressed with loss: there 1 and 254 are two classes."""
+    assert fit_label_map([scan(0, 0, 1, 254)], {})[0].values == (1, 254)
+
+
+@pytest.mark.parametrize("names", [{}, {1: "liver"}])
+def test_labels_are_let_go_of_one_by_one(names: dict[int, str]) -> None:
+    seen: list[weakref.ref[np.ndarray]] = []
+
+    def labels() -> Iterator[Volume]:
+        for i in range(5):
+            assert all(label() is None for label in seen[: max(i - 1, 0)])
+            volume = scan(0, 1)
+            seen.append(weakref.ref(volume.data))
+            yield volume
+            del volume
+
+    assert fit_label_map(labels(), names)[0].num_classes == 1
+    assert len(seen) == 5

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from masg_sam.errors import WeightsError
+from masg_sam.models import hub
+
+
+def test_what_the_cache_has_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def download(hub_id: str, name: str, local_files_only: bool, **_: object) -> str:
+        asked.append(local_files_only)
+        return f"/cache/{hub_id}/{name}"
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "_reachable", lambda: pytest.fail("the network was asked"))
+    assert hub.fetch_file("owner/name", "model.bin") == Path("/cache/owner/name/model.bin")
+    assert asked == [True]
+
+
+def test_what_it_has_not_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(hub_id: str, allow_patterns: list[str], local_files_only: bool, **_: object) -> str:
+        if local_files_only:
+            raise LocalEntryNotFoundError("not here")
+        assert allow_patterns == ["*.json"]
+        return "/fetched"
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    assert hub.fetch_folder("owner/name", ("*.json",)) == Path("/fetched")
+
+
+def test_without_a_network_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    started = time.monotonic()
+    with pytest.raises(WeightsError) as caught:
+        hub.fetch_file("nobody/not-in-any-cache", "model.bin")
+    assert time.monotonic() - started < 5
+    assert "nobody/not-in-any-cache" in caught.value.problem
+    assert "machine with a network" in caught.value.mend
+
+
+@pytest.mark.parametrize("wrong", ["a b/c", "owner/name/more", "-owner/name"])
+def test_a_malformed_id_is_named(wrong: str) -> None:
+    with pytest.raises(WeightsError) as caught:
+        hub.fetch_file(wrong, "model.bin")
+    assert caught.value.path == wrong and caught.value.expected == "owner/name"
+
+
+def test_a_download_that_fails_becomes_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(*_: object, local_files_only: bool, **__: object) -> str:
+        raise LocalEntryNotFoundError("first line\nsecond line") if local_files_only else OSError("disk full")
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    with pytest.raises(WeightsError) as caught:
+        hub.fetch_file("owner/name", "model.bin")
+    assert caught.value.found == "disk full"
+
+
+def test_an_error_without_words_is_still_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(*_: object, local_files_only: bool, **__: object) -> str:
+        raise LocalEntryNotFoundError("no") if local_files_only else OSError()
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    with pytest.raises(WeightsError):
+        hub.fetch_file("owner/name", "model.bin")
+
+
+@pytest.mark.parametrize(("proxies", "opens", "expected"), [({"https": "p"}, False, True), ({}, True, True), ({}, False, False)])
+def test_reachable(monkeypatch: pytest.MonkeyPatch, proxies: dict[str, str], opens: bool, expected: bool) -> None:
+    class Socket:
+        def close(self) -> None:
+            pass
+
+    def connect(address: tuple[str, int], timeout: float) -> Socket:
+        assert address == ("hub.example", 443) and timeout == hub.CONNECT_SECONDS
+        if not opens:
+            raise OSError("no route")
+        return Socket()
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.example")
+    monkeypatch.setattr(hub, "getproxies", lambda: proxies)
+    monkeypatch.setattr(hub.socket, "create_connection", connect)
+    assert hub._reachable() is expected
