@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import re
 import shlex
 import sys
@@ -15,10 +16,12 @@ import numpy as np
 import pytest
 import typer
 import yaml
+from rich.console import Console
 
-from masg_sam import api
+from masg_sam import api, demo
 from masg_sam.cli import app
 from masg_sam.config import Config, from_dict, load_config, override, to_dict, walk
+from masg_sam.data import sample
 from masg_sam.models.sam.vit import default_taps
 
 ROOT = Path(__file__).parents[1]
@@ -154,6 +157,23 @@ def test_examples_run_and_leave_the_files_that_the_documents_list(
     maps = load(ROOT / "examples" / "attention_maps.py")
     maps.main(str(run), str(data / "imagesTs" / "case0_0000.nii.gz"), str(tmp_path / "maps.png"))
     assert (tmp_path / "maps.png").stat().st_size > 1000
+
+
+def test_demo_runs_and_uses_its_model_again(small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    label = np.zeros((20, 24, 9), np.uint8)
+    label[5:15, 5:19, 2:8], label[8:12, 8:16, 3:7] = 1, 2
+    monkeypatch.setattr(sample, "_template", lambda: (label.astype(np.int16) * 400, label, np.diag([2.0, 2, 2, 1])))
+    monkeypatch.setattr(demo, "Config", lambda: small)
+    monkeypatch.setattr(demo, "STEPS", 1)
+    shown, notes = (Console(file=io.StringIO(), width=200) for _ in range(2))
+    demo.run_demo(tmp_path / "demo", notes, shown)
+    first, said = shown.file.getvalue(), notes.file.getvalue()
+    assert "grey matter" in first and "Dice" in first and "minutes:  sample" in first and "using the model" not in said
+    assert str(tmp_path / "demo" / "pictures" / "icbm152.png") in first
+    assert (tmp_path / "demo" / "pictures" / "icbm152.png").stat().st_size > 1000
+    monkeypatch.setattr(api, "train", lambda *_, **__: pytest.fail("trained again"))
+    demo.run_demo(tmp_path / "demo", notes, shown)
+    assert f"delete {tmp_path / 'demo' / 'run'} to train again" in notes.file.getvalue()
 
 
 def test_public_names_of_the_package_are_there() -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from itertools import permutations, product
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -216,6 +217,16 @@ def test_sform_wins_over_a_different_qform_with_a_warning(
     assert "differ by up to 20.00 mm; the sform is used" in messages[0]
 
 
+def test_what_a_header_says_of_its_image_is_not_said_of_the_mask(tmp_path: Path) -> None:
+    image = ras_image()
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe"))
+    image.header["cal_max"] = 400
+    volume = read_image(saved(image, tmp_path))
+    header = nib.load(write_label(np.ones(volume.shape, int), volume, tmp_path / "m.nii")).header
+    assert (len(header.extensions), float(header["cal_max"])) == (0, 0)
+    assert b"Jane" not in (tmp_path / "m.nii").read_bytes()
+
+
 def test_agreeing_forms_raise_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     image = ras_image()
     image.set_sform(image.affine, 1)
@@ -279,7 +290,7 @@ def test_voxels_that_are_no_numbers_are_counted(value: float, tmp_path: Path) ->
     assert caught.value.found == "2 NaN or infinite of 60"
 
 
-@pytest.mark.parametrize("column", [[0, 0, 0], [0, 1, 0], [np.nan, 0, 1]])
+@pytest.mark.parametrize("column", [[0, 0, 0], [0, 1, 0], [0, 1, 1e-8], [np.nan, 0, 1]])
 def test_an_affine_that_places_nothing_is_refused(column: Sequence[float], tmp_path: Path) -> None:
     affine = np.eye(4)
     affine[:3, 2] = column
@@ -407,6 +418,16 @@ def test_tiff_with_planes_apart_and_tiff_one_pixel_wide(tmp_path: Path) -> None:
     assert read_image(tmp_path / "b.tif").shape == (1, 5, 1)
 
 
+@pytest.mark.parametrize("options", [{}, {"rowsperstrip": 8}, {"tile": (16, 16), "compression": "zlib"}])
+def test_half_a_tiff_is_not_filled_up_with_zeros(options: dict[str, Any], tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ImageError):
+        read_image(tmp_path / "a.tif")
+
+
 def test_a_stack_of_pictures_is_refused_with_advice(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6, 7), np.uint8))
     with pytest.raises(ImageError, match="not one picture") as caught:
@@ -457,6 +478,12 @@ def test_rgb_label_with_equal_channels_is_grey(tmp_path: Path) -> None:
     label = read_label(path)
     assert label.data.shape == (1, 1, 16, 16)
     assert np.abs(label.data[0, 0] - grey).max() <= 2
+
+
+def test_the_middle_of_three_channels_counts(tmp_path: Path) -> None:
+    assert np.unique(
+        read_label(picture(tmp_path, np.full((4, 4, 3), (3, 20, 9), np.uint8))).data
+    ).tolist() == [9]
 
 
 def test_coloured_label_is_refused(tmp_path: Path) -> None:

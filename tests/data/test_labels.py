@@ -176,6 +176,39 @@ def test_several_classes_saved_as_jpeg_are_refused(name: str, values: tuple[int,
     assert caught.value.path == Path("masks")
 
 
+def grey(parts: dict[int, float], name: str = "a.png", size: int = 100) -> Volume:
+    """A picture of which each value has a part, the rest 0."""
+    pixels = np.zeros(size * size, np.uint8)
+    start = 0
+    for value, part in parts.items():
+        stop = start + round(part * len(pixels))
+        pixels[start:stop] = value
+        start = stop
+    return mask(pixels.reshape(size, size), name)
+
+
+FAINT = {1: 5e-4, 2: 5e-4, 254: 5e-4, 253: 5e-4, 126: 5e-4, 127: 5e-4, 129: 5e-4, 255: 0.3}
+
+
+@pytest.mark.parametrize(
+    ("label", "one_class"),
+    [
+        (grey(FAINT), True),
+        (grey(FAINT | {128: 0.015}), False),  # a class in the middle
+        (grey(FAINT | {128: 0.3}), False),
+        (grey(FAINT | {value: 2e-3 for value in range(100, 120)}), False),  # a gradient
+        (grey({1: 5e-4, 255: 0.3}, "a.jpg"), True),  # few values, but a JPEG
+        (grey({1: 0.1, 2: 0.1}, "a.jpg"), False),  # class numbers do not survive JPEG
+    ],
+)
+def test_grey_is_one_class_or_refused(label: Volume, one_class: bool) -> None:
+    if one_class:
+        assert fit_label_map([label], {})[0].threshold == 128
+        return
+    with pytest.raises(LabelError, match="no class numbers"):
+        fit_label_map([label], {})
+
+
 def test_small_classes_in_a_png_are_no_noise() -> None:
     pixels = squares(1)
     pixels[0, :9] = range(2, 11)
@@ -190,7 +223,8 @@ def test_values_that_are_no_class_numbers(values: range) -> None:
 
 def test_black_and_white_noise_in_a_scan_is_not_guessed_at() -> None:
     """Scans are not compressed with loss: there 1 and 254 are two classes."""
-    assert fit_label_map([scan(0, 0, 1, 254)], {})[0].values == (1, 254)
+    values = (1, 2, 3, 4, 251, 252, 253, 254)
+    assert fit_label_map([scan(0, *values)], {})[0].values == values
 
 
 @pytest.mark.parametrize("names", [{}, {1: "liver"}])

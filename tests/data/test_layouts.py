@@ -275,6 +275,12 @@ def test_one_file_and_several(tmp_path: Path) -> None:
     assert names(find_images([tmp_path / "b.nii.gz", tmp_path / "a.png"])) == ["a", "b"]
 
 
+def test_channels_are_in_order_whatever_the_order_of_files(tmp_path: Path) -> None:
+    touch(tmp_path, ("a_0000.nii.gz", "a_0001.nii.gz"))
+    (found,) = find_images([tmp_path / "a_0001.nii.gz", tmp_path / "a_0000.nii.gz"])
+    assert files(found) == ["a_0000.nii.gz", "a_0001.nii.gz"]
+
+
 def test_a_folder_of_pictures(tmp_path: Path) -> None:
     touch(tmp_path, ("p10.png", "p9.jpg", "notes.txt", ".hidden.png"))
     assert names(find_images(tmp_path)) == ["p9", "p10"]

@@ -217,7 +217,8 @@ def test_nothing_that_can_be_read_is_an_input_error(tmp_path):
             evaluate(folder, folder)
 
 
-def test_real_labels_against_themselves(real_data):
-    labels = real_data / "kvasir20" / "val"
-    found = evaluate(labels, labels)
-    assert found.to_json()["mean"]["dice"] == 1 and found.to_json()["mean"]["hd95_mm"] == 0
+def test_real_labels_against_themselves(real_data, tmp_path):
+    for path in sorted((real_data / "kvasir20" / "val" / "labels").iterdir())[:4]:
+        (tmp_path / path.name).symlink_to(path)
+    mean = evaluate(tmp_path, tmp_path).to_json()["mean"]
+    assert (mean["dice"], mean["hd95_mm"], mean["relative_volume_error"]) == (1, 0, 0)

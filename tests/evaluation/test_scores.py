@@ -111,6 +111,7 @@ def test_table_for_the_terminal(evaluation):
     assert "0.611 ± 0.347" in text  # all
     assert "a: missed in 1 of 3 cases" in text
     assert "b: both empty in 1, only prediction in 1 of 3 cases" in text
+    assert "3 cases: mean ± sd; surface Dice within 2 mm" in text
     assert "HD95 mm" in text and "95 % interval" in text and "a note" in text
     assert "lowest Dice" not in text  # three cases are on the table's own scale
 

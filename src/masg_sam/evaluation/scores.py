@@ -134,9 +134,11 @@ class Evaluation:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=f"{len(self.cases)} case{'s' if len(self.cases) > 1 else ''}: mean ± sd")
+        number = f"{len(self.cases)} case{'s' if len(self.cases) > 1 else ''}"
+        tolerance = f"surface Dice within {self.tolerance_mm:g} {self.unit}"
+        table = Table(title=f"{number}: mean ± sd; {tolerance}")
         table.add_column("class")
-        for head in ("Dice", "IoU", f"HD95 {self.unit}", f"surface Dice {self.tolerance_mm:g} {self.unit}"):
+        for head in ("Dice", "IoU", f"HD95 {self.unit}", "surface Dice"):
             table.add_column(head, justify="right")
         for name in self.class_names:
             table.add_row(Text(name), *(_spread(self.values(metric, name), metric) for metric in SHOWN))

@@ -59,7 +59,6 @@ def write(mask: np.ndarray, like: Volume, path: Path) -> None:
     stored, orientation = like.geometry.header
     header = stored.copy()
     header.set_data_dtype(mask.dtype)
-    header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
     header.extensions.clear()
     voxels = np.ascontiguousarray(orientation.to_file(mask)).reshape(like.geometry.shape)

@@ -89,7 +89,6 @@ def _read_tiff(path: Path, label: bool) -> np.ndarray:
         if sizes.keys() - set("YXS") or len(file.series) > 1:
             raise _stack(path, series.shape)
         _must_be_picture(path, (sizes["X"], sizes["Y"]))
-        _must_be_whole(path, page)
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
             return _read_pillow(path, label)
         try:
@@ -97,14 +96,6 @@ def _read_tiff(path: Path, label: bool) -> np.ndarray:
         except ValueError:  # a compression that tifffile leaves to others
             return _read_pillow(path, label)
     return np.moveaxis(pixels, 0, -1) if next(iter(sizes)) == "S" else pixels
-
-
-def _must_be_whole(path: Path, page: tifffile.TiffPage) -> None:
-    """Tifffile fills what is missing with zeros."""
-    size = path.stat().st_size
-    ends = (start + length for start, length in zip(page.dataoffsets, page.databytecounts, strict=False))
-    if (end := max(ends, default=0)) > size or end == 0:
-        raise OSError(f"pixels end at byte {end} of a file of {size}")
 
 
 def _must_be_picture(path: Path, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from masg_sam.data.slices import (
+    canvas_shape,
+    from_slices,
+    in_plane,
+    network_batches,
+    pad_to,
+    resize_images,
+    resize_labels,
+    round_up,
+    to_slices,
+    unpad,
+    with_neighbours,
+    working_shape,
+)
+from masg_sam.data.task import PLANES, Task
+from masg_sam.data.volume import Geometry, Volume
+
+Make = Callable[..., Task]
+
+
+def volume(shape: tuple[int, ...], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Volume:
+    data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return Volume(data, spacing, np.eye(4), Geometry("array", shape[1:], None), Path("x"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 33), st.integers(0, 33))
+def test_unpad_undoes_pad(rows: int, columns: int, more_rows: int, more_columns: int) -> None:
+    image = torch.randn(2, rows, columns)
+    padded = pad_to(image, (rows + more_rows, columns + more_columns))
+    assert padded.shape == (2, rows + more_rows, columns + more_columns)
+    assert torch.equal(unpad(padded, (rows, columns)), image)
+    torch.testing.assert_close(padded.sum(), image.sum(), rtol=1e-4, atol=1e-4)
+
+
+def test_padding_lies_evenly_around() -> None:
+    padded = pad_to(torch.ones(1, 1, 2), (4, 5))
+    assert padded[0].tolist() == [[0, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2))
+def test_slices_and_back(z: int, y: int, x: int, axis: int) -> None:
+    data = np.arange(2 * z * y * x).reshape(2, z, y, x)
+    slices = to_slices(data, axis)
+    assert slices.shape == ((z, y, x)[axis], 2, *in_plane((z, y, x), axis))
+    np.testing.assert_array_equal(from_slices(slices[:, 1], axis), data[1])
+
+
+@pytest.mark.parametrize(("axis", "expected"), [(0, (2, 3)), (1, (1, 3)), (2, (1, 2))])
+def test_in_plane(axis: int, expected: tuple[int, int]) -> None:
+    assert in_plane((1, 2, 3), axis) == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(0.3, 32), (32, 32), (32.0000001, 32), (32.5, 64), (224, 224), (225, 256)]
+)
+def test_round_up(length: float, expected: int) -> None:
+    assert round_up(length) == expected
+
+
+def test_working_shape_is_millimetres_over_pixel(make_task: Make) -> None:
+    scan = volume((1, 10, 183, 140), (2.5, 0.625, 0.625))
+    assert working_shape(scan, make_task(pixel=1.25)) == (92, 70)
+    assert working_shape(scan, make_task(plane="coronal", pixel=1.25)) == (20, 70)
+    assert working_shape(scan, make_task(plane="sagittal", pixel=1.25)) == (20, 92)
+
+
+def test_a_picture_fits_its_longest_side(make_task: Make) -> None:
+    task = make_task(pixel=0.0, size=(192, 224), reach=0, pictures=True)
+    assert working_shape(volume((3, 1, 300, 600)), task) == (112, 224)
+    assert working_shape(volume((3, 1, 600, 300)), task) == (224, 112)
+    assert working_shape(volume((3, 1, 1, 5000)), task) == (1, 224)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.integers(1, 400), columns=st.integers(1, 400))
+def test_canvas_is_at_least_the_training_size_and_a_multiple_of_32(
+    make_task: Make, rows: int, columns: int
+) -> None:
+    canvas = canvas_shape((rows, columns), make_task(size=(64, 96)))
+    assert all(side % 32 == 0 for side in canvas)
+    assert canvas[0] >= max(64, rows) and canvas[1] >= max(96, columns)
+    assert canvas[0] < max(65, rows + 32) and canvas[1] < max(97, columns + 32)
+
+
+def test_neighbours_repeat_at_the_ends() -> None:
+    slices = torch.arange(5.0).view(5, 1, 1, 1)
+    picked = {i: with_neighbours(slices, i, 2).flatten().tolist() for i in range(5)}
+    assert picked == {0: [0, 0, 2], 1: [0, 1, 3], 2: [0, 2, 4], 3: [1, 3, 4], 4: [2, 4, 4]}
+
+
+def test_a_single_slice_is_its_own_neighbour() -> None:
+    assert with_neighbours(torch.full((1, 1, 1, 1), 7.0), 0, 3).flatten().tolist() == [7, 7, 7]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("reach", [0, 1, 2])
+def test_batches_do_not_depend_on_their_size(make_task: Make, plane: str, reach: int) -> None:
+    task = make_task(plane=plane, reach=reach, size=(32, 32))
+    scan = volume((1, 7, 20, 33), (1.0, 0.8, 1.3))
+    whole = torch.cat(list(network_batches(scan, task, 100)))
+    assert whole.shape[:2] == (scan.shape[task.axis], 3 if reach else 1)
+    for size in (1, 2, 3, 5):
+        parts = list(network_batches(scan, task, size))
+        assert max(len(part) for part in parts) <= size
+        torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_a_single_slice_makes_one_batch(make_task: Make) -> None:
+    (batch,) = network_batches(volume((1, 1, 20, 20)), make_task(size=(32, 32)), 4)
+    assert batch.shape == (1, 3, 32, 32)
+    assert torch.equal(batch[0, 0], batch[0, 1]) and torch.equal(batch[0, 1], batch[0, 2])
+
+
+def test_channels_stay_channels_without_neighbours(make_task: Make) -> None:
+    task = make_task(reach=0, channels=("T1", "T2"), size=(32, 32))
+    scan = volume((2, 3, 32, 32))
+    (batch,) = network_batches(scan, task, 4)
+    np.testing.assert_allclose(batch.numpy(), np.moveaxis(task.intensity(scan.data), 1, 0), atol=1e-6)
+
+
+def test_labels_stay_classes_when_resized() -> None:
+    label = torch.zeros(1, 9, 9, dtype=torch.uint8)
+    label[:, 3:6, 3:6] = 7
+    found = resize_labels(label, (27, 27))
+    assert found.dtype == torch.uint8 and set(found.unique().tolist()) == {0, 7}
+    assert (found == 7).sum() == 81 and found[0, 9:18, 9:18].all()
+
+
+def test_images_and_labels_are_resized_onto_the_same_place() -> None:
+    """A blob's centre of mass moves alike in both, so that borders stay where they are."""
+    label = torch.zeros(1, 20, 31, dtype=torch.uint8)
+    label[:, 4:9, 12:25] = 1
+    image = label[:, None].float()
+    for shape in ((11, 17), (53, 40)):
+        small, mask = resize_images(image, shape)[0, 0], resize_labels(label, shape)[0].float()
+        for axis in (0, 1):
+            at = torch.arange(shape[axis]).float()
+            centres = [(m.sum(1 - axis) * at).sum() / m.sum() for m in (small, mask)]
+            assert abs(centres[0] - centres[1]) < 0.5
+
+
+def test_shrinking_averages_instead_of_dropping() -> None:
+    stripes = torch.zeros(1, 1, 64, 64)
+    stripes[..., ::2] = 1.0
+    found = resize_images(stripes, (16, 16))
+    assert (found[..., 2:-2] - 0.5).abs().max() < 0.05
+
+
+def test_the_right_size_passes_untouched() -> None:
+    image, label = torch.randn(1, 1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8)
+    assert resize_images(image, (4, 4)) is image and resize_labels(label, (4, 4)) is label
