@@ -16,6 +16,7 @@ from masg_sam.data.intensity import Intensity
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.task import Task
 from masg_sam.models.masg_sam import MasgSamNetwork
+from masg_sam.models.sam.vit import tiny_vision_config
 from masg_sam.models.sam.weights import build_sam
 
 SETTINGS = {
@@ -102,3 +103,25 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SAM of width 32 in transformers' format: the whole training takes milliseconds a step."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "image_size": 64}
+    config = SamConfig(
+        vision_config=tiny_vision_config(output_channels=32, num_pos_feats=16).to_dict(),
+        prompt_encoder_config=sizes,
+        mask_decoder_config={"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32},
+    )
+    folder = tmp_path_factory.mktemp("weights") / "tiny-sam"
+    SamModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(small: Config, tiny_sam: Path) -> Config:
+    """Training with that SAM, in float32 on one device."""
+    settings = {"model.encoder.name": "sam-vit-b", "model.encoder.weights": str(tiny_sam), "model.hae.width": 16}
+    return override(small, settings | {"training.precision": "fp32", "training.device": "cpu"})

@@ -22,6 +22,7 @@ from masg_sam.data.io import mask_suffix, merge_channels, read_image, write_labe
 from masg_sam.data.layouts import Case, find_images
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import InputError, OutputError
+from masg_sam.files import write_text
 from masg_sam.inference.predictor import Predictor, Segmentation
 from masg_sam.inference.prompting import UserPrompt
 from masg_sam.models.checkpoint import FACTS, WEIGHTS, TrainedModel, load_model, save_model
@@ -146,7 +147,7 @@ class MasgSam:
             raise InputError("prompts belong to one case", found=f"{len(cases)} cases", mend="predict one file")
         _check_masks_folder(cases, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
+        write_text(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
         failed: list[InputError] = []
         for case in cases:
             try:
@@ -327,7 +328,7 @@ def _append(path: Path, result: CaseResult) -> None:
     """Add a line; an older line of the same case goes."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     kept = [line for line in lines if _case_of(line) != result.case]
-    _replace(path, "".join(line + "\n" for line in [*kept, result.to_json()]))
+    write_text(path, "".join(line + "\n" for line in [*kept, result.to_json()]))
 
 
 def _case_of(line: str) -> Any:
@@ -335,9 +336,3 @@ def _case_of(line: str) -> Any:
         return json.loads(line).get("case")
     except (json.JSONDecodeError, AttributeError):
         return None
-
-
-def _replace(path: Path, text: str) -> None:
-    place = path.with_name(f".{path.name}.writing")
-    place.write_text(text, encoding="utf-8")
-    os.replace(place, path)

@@ -71,7 +71,7 @@ def common(
 ) -> None:
     """A handful of labelled scans in, a segmenter you trust out."""
     handler = RichHandler(console=notes, show_time=False, show_path=False, markup=False)
-    level = logging.INFO if verbose else logging.WARNING
+    level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("masg_sam").setLevel(level)
     if version:

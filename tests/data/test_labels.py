@@ -196,7 +196,7 @@ FAINT = {1: 5e-4, 2: 5e-4, 254: 5e-4, 253: 5e-4, 126: 5e-4, 127: 5e-4, 129: 5e-4
         (grey(FAINT), True),
         (grey(FAINT | {128: 0.015}), False),  # a class in the middle
         (grey(FAINT | {128: 0.3}), False),
-        (grey(FAINT | {value: 2e-3 for value in range(100, 120)}), False),  # a gradient
+        (grey(FAINT | {value: 5e-4 for value in range(60, 200)}), False),  # a gradient
         (grey({1: 5e-4, 255: 0.3}, "a.jpg"), True),  # few values, but a JPEG
         (grey({1: 0.1, 2: 0.1}, "a.jpg"), False),  # class numbers do not survive JPEG
     ],

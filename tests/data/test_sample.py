@@ -47,9 +47,7 @@ def test_layout_is_found_by_the_same_code_as_any_dataset(small_template: object,
     assert facts["numTraining"] == 3 and facts["labels"] == CLASSES and facts["file_ending"] == ".nii.gz"
 
 
-def test_slices_lie_where_they_were_cut(
-    small_template: tuple[np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
+def test_slices_lie_where_they_were_cut(small_template: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     write_sample(tmp_path, 3)
     image, label = small_template
     found = sorted((tmp_path / "imagesTr").iterdir())

@@ -128,11 +128,6 @@ def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         make_accelerator(TrainingConfig(device=device, trackers=[]), tmp_path)
 
 
-def test_half_precision_without_a_graphics_card_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="fp16"):
-        make_accelerator(TrainingConfig(device="cpu", precision="fp16", trackers=[]), tmp_path)
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_one_process_may_train_in_any_arithmetic_in_turn(tmp_path: Path, precision: str) -> None:
     accelerator = make_accelerator(TrainingConfig(device="cpu", precision=precision, trackers=[]), tmp_path)

@@ -26,9 +26,7 @@ def read_dataset_json(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise LayoutError(
-            "cannot be read as JSON", path=path, found=error, mend="mend or rewrite it"
-        ) from error
+        raise LayoutError("cannot be read as JSON", path=path, found=error, mend="mend or rewrite it") from error
     if not isinstance(facts, dict):
         raise LayoutError("is not a JSON object", path=path, found=type(facts).__name__, expected="{...}")
     return facts
@@ -84,9 +82,7 @@ def training_pairs(facts: dict[str, Any], folder: Path) -> list[tuple[Path, Path
         return []
     pairs = []
     for entry in entries:
-        if not isinstance(entry, dict) or not all(
-            isinstance(entry.get(key), str) for key in ("image", "label")
-        ):
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
             raise LayoutError(
                 "an entry of `training` is not a pair",
                 path=folder / FILE,

@@ -120,9 +120,7 @@ def _listed_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:
     cases = []
     for image, label in pairs:
         stem, suffix = case_stem(image), suffix_of(image) or image.suffix
-        channels = (
-            [image] if image.is_file() else sorted(image.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{suffix}"))
-        )
+        channels = [image] if image.is_file() else sorted(image.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{suffix}"))
         if not channels or not label.is_file():
             missing = label if channels else image
             raise LayoutError("a file that dataset.json names is missing", path=missing, mend="copy it there")

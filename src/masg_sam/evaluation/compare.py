@@ -101,9 +101,7 @@ class Comparison:
             table.add_column(head, justify="left" if head == "method" else "right")
         for method in sorted(self.ranks, key=lambda name: (self.ranks[name] is None, self.ranks[name])):
             mean, rank = self.means[method], self.ranks[method]
-            table.add_row(
-                Text(method), "–" if mean is None else f"{mean:.4g}", "–" if rank is None else f"{rank:.2f}"
-            )
+            table.add_row(Text(method), "–" if mean is None else f"{mean:.4g}", "–" if rank is None else f"{rank:.2f}")
         return table
 
     @property
@@ -128,9 +126,7 @@ class Comparison:
         if not pair.holds:
             return f"{pair.first} and {pair.second} cannot be told apart by {self._name}: {found}."
         better = (pair.mean > 0) == HIGHER_IS_BETTER[self.metric]
-        return (
-            f"{pair.first} is {'better' if better else 'worse'} than {pair.second} in {self._name}: {found}."
-        )
+        return f"{pair.first} is {'better' if better else 'worse'} than {pair.second} in {self._name}: {found}."
 
 
 def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice") -> Comparison:
@@ -208,14 +204,10 @@ def _wilcoxon(differences: list[float]) -> float | None:
     return float(wilcoxon(apart).pvalue) if apart else 1.0
 
 
-def _mean_ranks(
-    values: Mapping[str, Mapping[str, float | None]], higher_is_better: bool
-) -> dict[str, float | None]:
+def _mean_ranks(values: Mapping[str, Mapping[str, float | None]], higher_is_better: bool) -> dict[str, float | None]:
     from scipy.stats import rankdata
 
-    rows = [
-        row for row in zip(*(column.values() for column in values.values()), strict=True) if None not in row
-    ]
+    rows = [row for row in zip(*(column.values() for column in values.values()), strict=True) if None not in row]
     if not rows:
         return dict.fromkeys(values)
     scores = np.array(rows, dtype=float)
@@ -230,9 +222,7 @@ def _by_case(evaluation: Evaluation, metric: str) -> dict[str, float | None]:
 
 def _must_match(evaluations: Mapping[str, Evaluation]) -> None:
     if len(evaluations) < 2:
-        raise InputError(
-            "nothing to compare", found=f"{len(evaluations)} evaluations", expected="two or more"
-        )
+        raise InputError("nothing to compare", found=f"{len(evaluations)} evaluations", expected="two or more")
     (name, first), *others = evaluations.items()
     for other, evaluation in others:
         for kind, a, b in (
@@ -244,9 +234,7 @@ def _must_match(evaluations: Mapping[str, Evaluation]) -> None:
             if apart := sorted(set(a) ^ set(b)):
                 raise InputError(
                     f"{name} and {other} were evaluated on different {kind}",
-                    found=", ".join(apart[:LISTED])
-                    + (" ..." if len(apart) > LISTED else "")
-                    + " in one only",
+                    found=", ".join(apart[:LISTED]) + (" ..." if len(apart) > LISTED else "") + " in one only",
                     expected=f"the same {kind} in all",
                     mend="evaluate both with the same labels",
                 )

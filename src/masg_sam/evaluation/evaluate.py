@@ -47,14 +47,10 @@ def evaluate(predictions: Path, labels: Path, *, tolerance_mm: float = 2.0) -> E
         same_grid(label, found)
         pictures.append(label.is_picture)
         cases.append(CaseScores(case, _score_case(found, label, label_map, tolerance_mm)))
-    return Evaluation(
-        cases, tolerance_mm, _notes(masks, pairs, pictures), "pixels" if all(pictures) else "mm"
-    )
+    return Evaluation(cases, tolerance_mm, _notes(masks, pairs, pictures), "pixels" if all(pictures) else "mm")
 
 
-def _score_case(
-    found: Volume, truth: Volume, label_map: LabelMap, tolerance: float
-) -> dict[str, ClassScores]:
+def _score_case(found: Volume, truth: Volume, label_map: LabelMap, tolerance: float) -> dict[str, ClassScores]:
     prediction, label = _encode_mask(found, label_map), label_map.encode(truth)
     scores = {
         name: score(prediction == k, label == k, truth.spacing, tolerance)
@@ -68,11 +64,7 @@ def _score_case(
 def _encode_mask(mask: Volume, label_map: LabelMap) -> np.ndarray:
     """A mask by the labels' map; where there is one class, 0/1 and 0/255 mean the same."""
     values = set(np.unique(mask.data).tolist())
-    if (
-        label_map.num_classes == 1
-        and len(values - {0}) <= 1
-        and values <= {*BLACK_AND_WHITE, *label_map.values}
-    ):
+    if label_map.num_classes == 1 and len(values - {0}) <= 1 and values <= {*BLACK_AND_WHITE, *label_map.values}:
         return (mask.data[0] > 0).astype(np.uint8)
     return label_map.encode(mask)
 
@@ -124,9 +116,7 @@ def _pairs(
     return {case: (masks[case], truth) for case, truth in truths.items()}
 
 
-def _notes(
-    masks: Mapping[str, Path], pairs: Mapping[str, tuple[Path, Path]], pictures: list[bool]
-) -> list[str]:
+def _notes(masks: Mapping[str, Path], pairs: Mapping[str, tuple[Path, Path]], pictures: list[bool]) -> list[str]:
     notes = []
     used = {mask for mask, _ in pairs.values()}
     extra = [case for case, mask in masks.items() if mask not in used]

@@ -84,9 +84,7 @@ class ClassScores:
         return asdict(self)
 
 
-def score(
-    prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float = 2.0
-) -> ClassScores:
+def score(prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float = 2.0) -> ClassScores:
     """Compare two masks of one class.
 
     Args:
@@ -113,9 +111,7 @@ def score(
     return ClassScores(state, **measured, **lesions, **volumes)  # type: ignore[arg-type]
 
 
-def surface_distances(
-    first: np.ndarray, second: np.ndarray, spacing: Spacing
-) -> tuple[np.ndarray, np.ndarray]:
+def surface_distances(first: np.ndarray, second: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
     """Distances from each surface voxel of one mask to the other's surface, both ways.
 
     Args:
@@ -164,9 +160,7 @@ def _overlap(prediction: np.ndarray, label: np.ndarray) -> dict[str, float]:
     }
 
 
-def _surface(
-    prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float
-) -> dict[str, float]:
+def _surface(prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float) -> dict[str, float]:
     directed = surface_distances(prediction, label, spacing)
     both = np.concatenate(directed)
     within = both <= tolerance_mm + ROUNDING_MM

@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from masg_sam.errors import OutputError
 from masg_sam.evaluation import statistics
 from masg_sam.evaluation.metrics import LESIONS, METRICS, STATES, ClassScores
+from masg_sam.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -85,8 +84,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """One object: ``mean``, ``classes``, ``cases``, and their spread; undefined is null."""
         summary: dict[str, Any] = {
-            name: {metric: take(self.values(metric)) for metric in METRICS}
-            for name, take in STATISTICS.items()
+            name: {metric: take(self.values(metric)) for metric in METRICS} for name, take in STATISTICS.items()
         }
         intervals = {metric: self.interval(metric) for metric in SHOWN}
         return summary | {
@@ -94,8 +92,7 @@ class Evaluation:
             "interval": {metric: list(ends) if ends else None for metric, ends in intervals.items()},
             "classes": {name: self._class_json(name) for name in self.class_names},
             "cases": [
-                {"case": case.case, "classes": {k: v.to_dict() for k, v in case.classes.items()}}
-                for case in self.cases
+                {"case": case.case, "classes": {k: v.to_dict() for k, v in case.classes.items()}} for case in self.cases
             ],
             "worst": [{"case": case, "dice": dice} for case, dice in self.worst()],
             "tolerance_mm": self.tolerance_mm,
@@ -110,7 +107,7 @@ class Evaluation:
         Raises:
             OutputError: the place cannot be written to.
         """
-        _write(path, json.dumps(self.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(self.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
     def write_csv(self, path: Path) -> None:
         """One row a case and class, undefined values empty, moved into place whole.
@@ -126,7 +123,7 @@ class Evaluation:
             for name, scores in case.classes.items():
                 row = ("" if value is None else value for value in scores.to_dict().values())
                 writer.writerow([case.case, name, *row])
-        _write(path, stream.getvalue())
+        write_text(path, stream.getvalue())
 
     def table(self) -> Group:
         """For the terminal: each class and all, the worst cases, and what was empty."""
@@ -174,18 +171,3 @@ def _spread(values: list[float | None], metric: str) -> str:
     if mean is None:
         return "–"
     return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "")
-
-
-def _write(path: Path, text: str) -> None:
-    place = path.with_name(f".{path.name}.writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            place.write_text(text, encoding="utf-8", newline="")
-            os.replace(place, path)
-        finally:
-            place.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            "cannot be written", path=path, found=error, mend="name a file in a folder of yours"
-        ) from error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from matplotlib.patches import Patch
 
 from masg_sam.data.slices import in_plane
 from masg_sam.data.volume import Volume
-from masg_sam.errors import OutputError
+from masg_sam.files import moved_into_place
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
@@ -100,12 +98,5 @@ def _show(axes: Axes, picture: np.ndarray, title: str, spacing: tuple[float, flo
 
 
 def _save(figure: Figure, path: Path) -> None:
-    place = path.with_name(f".{path.name}.writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with moved_into_place(path) as place:
         FigureCanvasAgg(figure).print_png(place)
-        os.replace(place, path)
-    except OSError as error:
-        with suppress(OSError):
-            place.unlink()
-        raise OutputError("picture cannot be written", path=path, found=error) from error

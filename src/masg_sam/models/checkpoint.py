@@ -7,8 +7,6 @@ prediction needs no hub, no text encoder and no training data.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from masg_sam import __version__
 from masg_sam.config import Config, from_dict, to_dict
 from masg_sam.data.task import Task
 from masg_sam.errors import CheckpointError, ConfigError
+from masg_sam.files import moved_into_place, write_text
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import build_sam
 
@@ -56,7 +55,6 @@ def save_model(model: TrainedModel, folder: Path, state: dict[str, Tensor] | Non
         folder: made when missing.
         state: weights to write instead of the network's own (averaged ones).
     """
-    folder.mkdir(parents=True, exist_ok=True)
     state = state if state is not None else model.network.state_dict()
     state = model.network.encoder_merged(state)
     facts = {
@@ -65,14 +63,12 @@ def save_model(model: TrainedModel, folder: Path, state: dict[str, Tensor] | Non
         "config": to_dict(model.config),
         "task": model.task.to_dict(),
         "architecture": _plain(model.architecture),
-        "text_width": None if model.network.dsf_width is None else model.network.dsf_width,
+        "text_width": model.network.dsf_width,
         "facts": model.facts,
     }
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as place:
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, Path(place) / WEIGHTS)
-        (Path(place) / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        os.replace(Path(place) / WEIGHTS, folder / WEIGHTS)
-        os.replace(Path(place) / FACTS, folder / FACTS)
+    with moved_into_place(folder / WEIGHTS) as place:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, place)
+    write_text(folder / FACTS, json.dumps(facts, indent=1))
 
 
 def load_model(folder: Path) -> TrainedModel:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import ProjectConfiguration
 from torch import Tensor, nn
 
 from masg_sam.config import TrainingConfig
@@ -94,7 +95,7 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         cpu=device == "cpu",
         mixed_precision="no" if precision == "fp32" else precision,
         log_with=list(config.trackers) or None,
-        project_dir=str(folder),
+        project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "curves")),
     )
 
 

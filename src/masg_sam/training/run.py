@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from masg_sam.data.intensity import fit_intensity
 from masg_sam.data.layouts import Dataset, find_training_cases
 from masg_sam.data.task import Task
 from masg_sam.errors import OutputError
+from masg_sam.files import write_text
 from masg_sam.models.checkpoint import FACTS, TrainedModel, save_model
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import load_sam
@@ -178,9 +178,7 @@ def _write_settings(out: Path, config: Config, prepared: Prepared, steps: int, f
         "facts": facts,
     }
     for name, text in ((SETTINGS, settings), (RUN, json.dumps(record, indent=1))):
-        place = out / f".{name}.writing"
-        place.write_text(text, encoding="utf-8")
-        os.replace(place, out / name)
+        write_text(out / name, text)
 
 
 def _announce(console: Console, prepared: Prepared, steps: int, facts: dict[str, Any]) -> None:

@@ -113,9 +113,10 @@ class Trainer:
         terms = loss_terms(output, batch["label"], self.plain.config)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
+            parts = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
             raise TrainingError(
-                f"the loss is not finite at step {step} ({', '.join(f'{k} {v.item():.3g}' for k, v in terms.items())}); "
-                "the state before it is kept; try --training.precision fp32 or lower learning rates"
+                f"the loss is not finite at step {step} ({parts}); the last saved state is kept: "
+                "try --training.precision fp32 or lower learning rates"
             )
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)

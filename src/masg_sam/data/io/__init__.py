@@ -8,8 +8,6 @@ with a file becomes a typed error that names it.
 from __future__ import annotations
 
 import importlib
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +18,7 @@ from masg_sam.data.io.grid import merge_channels, same_grid
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError, ImageError, OutputError
+from masg_sam.files import moved_into_place
 
 SUFFIXES = {
     ".nii.gz": "nifti",
@@ -128,21 +127,11 @@ def write_label(mask: np.ndarray, like: Volume, path: Path) -> Path:
     """
     path, writer = Path(path), _format(like.geometry.format)
     if mask.shape != like.shape:
-        raise GeometryError(
-            "mask of another shape than its image", path=path, found=mask.shape, expected=like.shape
-        )
+        raise GeometryError("mask of another shape than its image", path=path, found=mask.shape, expected=like.shape)
     _must_suit(path, like, writer.MASK_SUFFIXES)
     stored = storable(mask, path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-            place = Path(folder) / path.name
-            writer.write(stored, like, place)
-            os.replace(place, path)
-    except OSError as error:
-        raise OutputError(
-            "cannot be written", path=path, found=error, mend="check space and permissions"
-        ) from error
+    with moved_into_place(path) as place:
+        writer.write(stored, like, place)
     return path
 
 

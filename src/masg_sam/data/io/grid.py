@@ -68,9 +68,7 @@ def _corners_apart(affine: np.ndarray, other: np.ndarray, shape: tuple[int, int,
 
 
 def _apart(problem: str, image: Volume, other: Volume, found: str, expected: str) -> GeometryError:
-    return GeometryError(
-        f"{problem} {image.path.name}", path=other.path, found=found, expected=expected, mend=MEND
-    )
+    return GeometryError(f"{problem} {image.path.name}", path=other.path, found=found, expected=expected, mend=MEND)
 
 
 def _times(values: Sequence[float]) -> str:

@@ -30,9 +30,7 @@ def read(path: Path, *, label: bool = False) -> Volume:
             raise _no_spacing(path, error) from error
         raise damaged(path, error, "NRRD or MetaImage") from error
     if np.iscomplexobj(voxels):
-        raise ImageError(
-            "voxels are not single numbers", path=path, found="complex numbers", mend="convert the file"
-        )
+        raise ImageError("voxels are not single numbers", path=path, found="complex numbers", mend="convert the file")
     shape = image.GetSize()
     volume = image if image.GetDimension() == 3 else sitk.JoinSeries(image)
     voxels = voxels if image.GetDimension() == 3 else voxels[None]

@@ -44,9 +44,7 @@ def read(path: Path, *, label: bool = False) -> Volume:
     if pixels.ndim != 3 or pixels.shape[-1] not in CHANNELS:
         raise _stack(path, pixels.shape)
     if np.iscomplexobj(pixels):
-        raise ImageError(
-            "pixels are not single numbers", path=path, found="complex numbers", mend="convert the file"
-        )
+        raise ImageError("pixels are not single numbers", path=path, found="complex numbers", mend="convert the file")
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
     data = np.moveaxis(pixels[..., : CHANNELS[pixels.shape[-1]]], -1, 0)[:, None]  # C x 1 x Y x X
     return Volume(data, (1.0, 1.0, 1.0), None, Geometry("picture", data.shape[2:], None), path)

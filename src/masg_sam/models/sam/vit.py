@@ -59,10 +59,8 @@ class VitEncoder(SamEncoder):
             x = x + self._position((x.shape[1], x.shape[2]))
         taps = {}
         for index, layer in enumerate(self.vision.layers):
-            if self.checkpointing and self.training:
-                x = checkpoint(layer, x, use_reentrant=False)
-            else:
-                x = layer(x)
+            recompute = self.checkpointing and self.training
+            x = checkpoint(layer, x, use_reentrant=False) if recompute else layer(x)
             x = x[0] if isinstance(x, tuple) else x
             if index in self.taps:
                 taps[index] = x.permute(0, 3, 1, 2)

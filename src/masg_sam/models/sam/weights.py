@@ -27,6 +27,7 @@ from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncode
 
 from masg_sam.config import EncoderConfig
 from masg_sam.errors import WeightsError
+from masg_sam.files import moved_into_place, write_text
 from masg_sam.models.hub import fetch_file, fetch_folder
 from masg_sam.models.sam.encoder import SamEncoder
 from masg_sam.models.sam.meta import (
@@ -300,13 +301,9 @@ def _published_architecture(name: str) -> SamConfig:
 
 def _write_cached(path: Path, state: State, source: str) -> None:
     """Weights, and beside them a note with their digest and origin; both moved into place whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        weights, note = Path(folder) / path.name, Path(folder) / "note.json"
-        save_file({k: v.contiguous() for k, v in state.items()}, weights)
-        note.write_text(json.dumps({"sha256": sha256(weights), "source": source}), encoding="utf-8")
-        os.replace(note, path.with_suffix(".json"))
-        os.replace(weights, path)
+    with moved_into_place(path) as place:
+        save_file({k: v.contiguous() for k, v in state.items()}, place)
+        write_text(path.with_suffix(".json"), json.dumps({"sha256": sha256(place), "source": source}))
     log.info("weights: %s, kept in %s", source, path)
 
 

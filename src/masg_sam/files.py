@@ -1,0 +1,54 @@
+"""Writing files so that a reader, or a kill, never meets half of one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from masg_sam.errors import OutputError
+
+
+@contextmanager
+def moved_into_place(path: Path) -> Iterator[Path]:
+    """A place to write to beside ``path``; what lies there is moved in whole when the block ends well.
+
+    The file keeps its name while it is written, for writers that go by the suffix. When the block fails, ``path``
+    is as it was and nothing is left beside it.
+
+    Args:
+        path: where the file belongs; its folder is made when missing.
+
+    Raises:
+        OutputError: the place cannot be written to.
+    """
+    folder: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
+        yield folder / path.name
+        os.chmod(folder / path.name, _usual_mode(folder))
+        os.replace(folder / path.name, path)
+    except OSError as error:
+        raise OutputError(
+            "cannot be written", path=path, found=error, mend="check the folder, its permissions and the space left"
+        ) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, line ends as they are, moved into place whole."""
+    with moved_into_place(path) as place:
+        place.write_text(text, encoding="utf-8", newline="")
+
+
+def _usual_mode(folder: Path) -> int:
+    """The permissions a new file gets here; some writers make theirs private."""
+    probe = folder / ".mode"
+    probe.touch()
+    return probe.stat().st_mode & 0o777

@@ -1,0 +1,35 @@
+"""Files are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from masg_sam.errors import OutputError
+from masg_sam.files import moved_into_place, write_text
+
+
+def test_text_is_written_with_its_folder_and_the_usual_permissions(tmp_path: Path) -> None:
+    write_text(tmp_path / "new" / "a.txt", "one\ntwo\n")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "new" / "a.txt").read_bytes() == b"one\ntwo\n"
+    assert (tmp_path / "new" / "a.txt").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert os.listdir(tmp_path / "new") == ["a.txt"]
+
+
+def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(RuntimeError), moved_into_place(tmp_path / "a.txt") as place:
+        assert place.name == "a.txt"
+        place.write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_a_typed_error(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "x")
+    with pytest.raises(OutputError, match=r"file/below\.txt"):
+        write_text(tmp_path / "file" / "below.txt", "y")

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from masg_sam.config import Config, override
+from masg_sam.data.check import CaseSummary
+from masg_sam.data.intensity import Intensity
+from masg_sam.data.labels import LabelMap
+from masg_sam.data.task import Task
+from masg_sam.training.planning import make_task as plan_task
+from masg_sam.training.planning import plan_grid, plan_mirror, plan_steps, single_pieces
+
+Shape, Spacing = tuple[int, int, int], tuple[float, float, float]
+
+
+def scan(shape: Shape, spacing: Spacing = (1.0, 1.0, 1.0)) -> CaseSummary:
+    return CaseSummary("a", shape, spacing, channels=1, picture=False, air=0.0)
+
+
+def picture(rows: int, columns: int, channels: int = 3) -> CaseSummary:
+    return CaseSummary("a", (1, rows, columns), (1.0, 1.0, 1.0), channels, picture=True, air=0.0)
+
+
+def settings(**values: Any) -> Config:
+    return override(Config(), {name.replace("__", "."): value for name, value in values.items()})
+
+
+def test_cardiac_mri() -> None:
+    """183 x 140 at 0.625 mm: 1.5 times 183 is more than 224 pixels, so 224 it is, and 140 becomes 171."""
+    grid = plan_grid([scan((88, 183, 140), (0.625, 0.625, 0.625))], Config())
+    assert grid.plane == "axial" and grid.size == (224, 192)
+    assert grid.pixel == pytest.approx(183 * 0.625 / 224)
+
+
+def test_hippocampus() -> None:
+    """50 x 36 at 1 mm: 75 pixels are too few, so the longest side has 128, and 36 becomes 92."""
+    grid = plan_grid([scan((35, 50, 36))], Config())
+    assert grid.size == (128, 96) and grid.pixel == pytest.approx(50 / 128)
+
+
+def test_between_the_limits_slices_are_enlarged_by_half() -> None:
+    grid = plan_grid([scan((20, 120, 100), (3.0, 2.0, 2.0))], Config())
+    assert grid.pixel == pytest.approx(240 / 180) and grid.size == (192, 160)
+
+
+def test_scans_of_one_set_share_a_pixel() -> None:
+    """The median extent decides, and nine in ten must fit."""
+    cases = [scan((10, n, 100), (2.0, 1.0, 1.0)) for n in (100, 110, 120, 130, 200)]
+    grid = plan_grid(cases, Config())
+    assert grid.pixel == pytest.approx(120 / 180)
+    tallest = np.percentile([n * 1.5 for n in (100, 110, 120, 130, 200)], 90)
+    assert grid.size == (32 * int(np.ceil((tallest - 0.5) / 32)), 160)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "plane"),
+    [((5.0, 1.0, 1.0), "axial"), ((1.0, 4.0, 1.0), "coronal"), ((1.0, 1.0, 4.0), "sagittal"), ((1.4, 1.0, 1.0), "axial")],
+)
+def test_slices_lie_across_the_coarsest_axis(spacing: Spacing, plane: str) -> None:
+    assert plan_grid([scan((60, 60, 60), spacing)], Config()).plane == plane
+
+
+def test_the_users_plane_and_size_stand() -> None:
+    grid = plan_grid([scan((40, 60, 80), (5.0, 1.0, 2.0))], settings(data__plane="sagittal", data__size=320))
+    assert grid.plane == "sagittal"
+    assert grid.pixel == pytest.approx(200 / 320) and grid.size == (320, 96)
+
+
+def test_pictures_are_scaled_to_their_longest_side() -> None:
+    assert plan_grid([picture(500, 500), picture(600, 800)], Config()) == plan_grid([picture(5, 5)], Config())
+    one = plan_grid([picture(300, 600)], Config())
+    assert (one.size, one.pixel, one.plane) == ((128, 224), 0.0, "axial")
+    assert plan_grid([picture(300, 600)], settings(data__size=64)).size == (32, 64)
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "steps"), [((224, 192), 8, 465), ((64, 64), 8, 1000), ((1024, 1024), 8, 200), ((224, 224), 4, 797)]
+)
+def test_steps_follow_a_budget_of_pixels(size: tuple[int, int], batch: int, steps: int) -> None:
+    assert plan_steps(settings(training__batch_size=batch), size) == steps
+
+
+def test_the_users_steps_stand() -> None:
+    assert plan_steps(settings(training__steps=7), (224, 224)) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("polyp", True),
+        ("liver", True),
+        ("upright lesion", True),
+        ("left kidney", False),
+        ("Kidney_Right", False),
+        ("Parotid_L", False),
+        ("lt lung", False),
+        ("R. eye", False),
+    ],
+)
+def test_names_with_a_side_forbid_flips(make_task: Callable[..., Task], name: str, allowed: bool) -> None:
+    task = make_task(labels=LabelMap((1,), (name,)), pictures=True)
+    assert plan_mirror(Config(), task) is allowed
+
+
+def test_scans_are_not_flipped_unless_asked(make_task: Callable[..., Task]) -> None:
+    assert plan_mirror(Config(), make_task()) is False
+    assert plan_mirror(settings(data__flips=True), make_task()) is True
+    assert plan_mirror(settings(data__flips=False), make_task(pictures=True)) is False
+
+
+def test_single_pieces_by_hand() -> None:
+    one, two, specks = (np.zeros((3, 20, 20), np.uint8) for _ in range(3))
+    one[1, 2:5, 2:5] = 1
+    one[1, 10:12, 10:12] = 2
+    two[0, 2:5, 2:5], two[2, 10:13, 10:13] = 1, 1  # class 1 in two pieces, class 2 absent
+    specks[1, 0:15, 0:15], specks[1, 19, 19] = 1, 1  # a lone voxel of 226: noise
+    assert single_pieces([one], 2) == (True, True)
+    assert single_pieces([one, two], 2) == (False, True)
+    assert single_pieces([specks], 1) == (True,)
+    corner = np.zeros((2, 4, 4), np.uint8)
+    corner[0, 1, 1], corner[1, 2, 2] = 1, 1  # joined at a corner
+    assert single_pieces([corner], 1) == (True,)
+
+
+def planned(cases: list[CaseSummary], channels: tuple[str, ...] = ("MRI",)) -> Task:
+    grid = plan_grid(cases, Config())
+    return plan_task(grid, LabelMap((1,), ("a",)), "MRI", channels, Intensity("scan"), cases, (True,))
+
+
+@pytest.mark.parametrize(("millimetres", "reach"), [(0.625, 3), (1.0, 2), (2.0, 1), (5.0, 1)])
+def test_neighbours_lie_two_millimetres_away(millimetres: float, reach: int) -> None:
+    assert planned([scan((30, 60, 60), (millimetres, millimetres, millimetres))]).reach == reach
+
+
+def test_what_has_no_neighbours() -> None:
+    assert planned([scan((2, 60, 60), (5.0, 1.0, 1.0))]).reach == 0
+    two = planned([scan((30, 60, 60))], ("T1", "T2"))
+    assert two.reach == 0 and two.in_channels == 2
+    grey = planned([picture(60, 60, channels=1)], ("grey",))
+    assert grey.reach == 0 and grey.in_channels == 1 and grey.pictures and grey.pixel == 0
