@@ -1,4 +1,4 @@
-"""What many tests share: small datasets on disk, small networks in memory, the real data where there are some."""
+"""What many tests share: small datasets on disk, small networks in memory, the place of real data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from support import blobs, write_scan
+from transformers import SamConfig, SamModel
 
 from masg_sam.config import Config, ModelConfig, override
 from masg_sam.data.intensity import Intensity
@@ -79,7 +80,9 @@ def make_network() -> Callable[..., MasgSamNetwork]:
 
     def make(classes: int = 2, channels: int = 3, **settings: object) -> MasgSamNetwork:
         torch.manual_seed(0)
-        config: ModelConfig = override(Config(), {f"model.{k.replace('__', '.')}": v for k, v in settings.items()}).model
+        config: ModelConfig = override(
+            Config(), {f"model.{k.replace('__', '.')}": v for k, v in settings.items()}
+        ).model
         text = torch.randn(classes, 16)
         return MasgSamNetwork(config, build_sam(config.encoder), classes, channels, text)
 
@@ -98,7 +101,12 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
                 write_scan(root / f"images{part}" / f"case{i}_0000.nii.gz", image)
                 write_scan(root / f"labels{part}" / f"case{i}.nii.gz", label)
         labels = {"background": 0} | {f"organ {k}": k for k in range(1, classes + 1)}
-        facts = {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": cases, "file_ending": ".nii.gz"}
+        facts = {
+            "channel_names": {"0": "MRI"},
+            "labels": labels,
+            "numTraining": cases,
+            "file_ending": ".nii.gz",
+        }
         (root / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
         return root
 
@@ -113,7 +121,12 @@ def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = SamConfig(
         vision_config=tiny_vision_config(output_channels=32, num_pos_feats=16).to_dict(),
         prompt_encoder_config=sizes,
-        mask_decoder_config={"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32},
+        mask_decoder_config={
+            "hidden_size": 32,
+            "mlp_dim": 64,
+            "num_attention_heads": 4,
+            "iou_head_hidden_dim": 32,
+        },
     )
     folder = tmp_path_factory.mktemp("weights") / "tiny-sam"
     SamModel(config).save_pretrained(folder)
@@ -123,5 +136,9 @@ def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny(small: Config, tiny_sam: Path) -> Config:
     """Training with that SAM, in float32 on one device."""
-    settings = {"model.encoder.name": "sam-vit-b", "model.encoder.weights": str(tiny_sam), "model.hae.width": 16}
+    settings = {
+        "model.encoder.name": "sam-vit-b",
+        "model.encoder.weights": str(tiny_sam),
+        "model.hae.width": 16,
+    }
     return override(small, settings | {"training.precision": "fp32", "training.device": "cpu"})

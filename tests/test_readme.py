@@ -147,7 +147,7 @@ def test_examples_run_and_leave_the_files_that_the_documents_list(
     training = load(ROOT / "examples" / "train_and_predict.py")
     monkeypatch.setattr(training, "Config", lambda: override(small, {"training.trackers": ["tensorboard"]}))
     training.main(str(data), str(data / "imagesTs"), str(tmp_path), 1)
-    files = {"model.safetensors", "model.json", "config.yaml", "run.json", "log.jsonl", "masg-sam"}
+    files = {"model.safetensors", "model.json", "config.yaml", "run.json", "log.jsonl", "curves"}
     assert {item.name for item in run.iterdir()} == files
     assert {item.name for item in masks.iterdir()} == {
         "case0.nii.gz", "dataset.json", "predictions.jsonl", "pictures"

@@ -17,9 +17,7 @@ from masg_sam.errors import GeometryError, ImageError, LabelError, LayoutError
 SHAPE = (6, 5, 4)
 
 
-def case(
-    root: Path, name: str, label: list[int], image: np.ndarray | None = None, spacing: float = 1.0
-) -> None:
+def case(root: Path, name: str, label: list[int], image: np.ndarray | None = None, spacing: float = 1.0) -> None:
     """A scan, and a label that starts with the values given."""
     seed = sum(map(ord, name))
     voxels = np.random.default_rng(seed).normal(100, 10, SHAPE).astype(np.float32) if image is None else image
@@ -32,9 +30,7 @@ def case(
 
 def check(root: Path, **labels: int) -> TrainingCheck:
     if labels:
-        (root / "dataset.json").write_text(
-            json.dumps({"labels": {"background": 0} | labels}), encoding="utf-8"
-        )
+        (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0} | labels}), encoding="utf-8")
     return check_training(find_training_cases(root))
 
 
@@ -103,9 +99,7 @@ def pictures(root: Path, name: str, shape: tuple[int, ...], mask: int = 1) -> No
 
 def test_label_on_another_grid(tmp_path: Path) -> None:
     case(tmp_path, "a", [1])
-    nib.save(
-        nib.Nifti1Image(np.zeros(SHAPE, np.uint8), np.diag([1, 1, 2, 1])), tmp_path / "labels" / "a.nii.gz"
-    )
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), np.diag([1, 1, 2, 1])), tmp_path / "labels" / "a.nii.gz")
     with pytest.raises(GeometryError, match=r"another spacing than a\.nii\.gz") as caught:
         check(tmp_path)
     assert caught.value.path == tmp_path / "labels" / "a.nii.gz"

@@ -101,7 +101,7 @@ def test_a_voxel_keeps_its_place_in_the_patient(tmp_path: Path) -> None:
     assert volume.spacing == pytest.approx((2.5, 0.9, 0.7))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     matrix=st.lists(st.floats(-3, 3), min_size=9, max_size=9),
     shift=st.lists(st.floats(-500, 500), min_size=3, max_size=3),
@@ -203,9 +203,7 @@ def test_slope_is_applied_to_images_and_not_left_on_masks(tmp_path: Path) -> Non
     assert np.unique(out.get_fdata()).tolist() == [1]
 
 
-def test_sform_wins_over_a_different_qform_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_sform_wins_over_a_different_qform_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     image = ras_image()
     image.set_sform(image.affine, 1)
     image.set_qform(np.diag([0.5, 0.75, 3, 1]), 1)
@@ -314,9 +312,7 @@ def test_a_voxel_size_of_zero_is_refused_and_not_taken_for_one(tmp_path: Path) -
 
 
 def test_voxels_of_a_micrometre_are_no_error(tmp_path: Path) -> None:
-    volume = read_image(
-        saved(nib.Nifti1Image(np.ones(SHAPE, np.float32), np.diag([5e-4, 5e-4, 1e-3, 1])), tmp_path)
-    )
+    volume = read_image(saved(nib.Nifti1Image(np.ones(SHAPE, np.float32), np.diag([5e-4, 5e-4, 1e-3, 1])), tmp_path))
     assert volume.spacing == pytest.approx((1e-3, 5e-4, 5e-4))
 
 
@@ -345,9 +341,7 @@ def test_metaimage_with_a_zero_spacing_is_refused(tmp_path: Path) -> None:
 
 
 def test_metaimage_of_two_dimensions_and_with_colours(tmp_path: Path) -> None:
-    sitk.WriteImage(
-        sitk.GetImageFromArray(np.arange(12, dtype=np.uint8).reshape(4, 3)), str(tmp_path / "s.mha")
-    )
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(12, dtype=np.uint8).reshape(4, 3)), str(tmp_path / "s.mha"))
     volume = read_label(tmp_path / "s.mha")
     assert volume.shape == (1, 4, 3)
     out = sitk.ReadImage(str(write_label(volume.data[0], volume, tmp_path / "m.mha")))
@@ -380,9 +374,7 @@ def test_a_picture_is_channels_first_with_one_slice_and_no_affine(tmp_path: Path
 
 def test_transparency_is_dropped(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (6, 7, 4)).astype(np.uint8)
-    np.testing.assert_array_equal(
-        read_image(picture(tmp_path, pixels)).data[:, 0], np.moveaxis(pixels[..., :3], -1, 0)
-    )
+    np.testing.assert_array_equal(read_image(picture(tmp_path, pixels)).data[:, 0], np.moveaxis(pixels[..., :3], -1, 0))
 
 
 def test_exif_orientation_is_ignored(tmp_path: Path) -> None:
@@ -481,9 +473,7 @@ def test_rgb_label_with_equal_channels_is_grey(tmp_path: Path) -> None:
 
 
 def test_the_middle_of_three_channels_counts(tmp_path: Path) -> None:
-    assert np.unique(
-        read_label(picture(tmp_path, np.full((4, 4, 3), (3, 20, 9), np.uint8))).data
-    ).tolist() == [9]
+    assert np.unique(read_label(picture(tmp_path, np.full((4, 4, 3), (3, 20, 9), np.uint8))).data).tolist() == [9]
 
 
 def test_coloured_label_is_refused(tmp_path: Path) -> None:
@@ -553,9 +543,7 @@ def test_masks_have_header_and_voxels_in_one_file(name: str, tmp_path: Path) -> 
     volume = read_image(tmp_path / name)
     with pytest.raises(OutputError, match="cannot be written in this format"):
         write_label(np.ones((5, 4, 3), np.uint8), volume, tmp_path / f"m{Path(name).suffix}")
-    assert read_label(
-        write_label(np.ones((5, 4, 3), int), volume, tmp_path / f"m{mask_suffix(volume)}")
-    ).data.all()
+    assert read_label(write_label(np.ones((5, 4, 3), int), volume, tmp_path / f"m{mask_suffix(volume)}")).data.all()
 
 
 # --- grids and channels ----------------------------------------------------------------------------------------
@@ -563,8 +551,7 @@ def test_masks_have_header_and_voxels_in_one_file(name: str, tmp_path: Path) -> 
 
 def test_channels_are_put_together_in_order(tmp_path: Path) -> None:
     paths = [
-        saved(nib.Nifti1Image(np.full(SHAPE, i, np.uint8), oblique()), tmp_path, f"a_000{i}.nii")
-        for i in range(2)
+        saved(nib.Nifti1Image(np.full(SHAPE, i, np.uint8), oblique()), tmp_path, f"a_000{i}.nii") for i in range(2)
     ]
     merged = merge_channels([read_image(path) for path in paths])
     assert merged.data.shape == (2, 5, 4, 3)
@@ -601,9 +588,7 @@ def test_different_grids_are_told_apart(
 def test_rounding_in_a_header_is_no_other_grid(tmp_path: Path) -> None:
     rounded = np.round(oblique(), 4)
     image = read_image(saved(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), oblique()), tmp_path, "image.nii"))
-    same_grid(
-        image, read_image(saved(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), rounded), tmp_path, "other.nii"))
-    )
+    same_grid(image, read_image(saved(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), rounded), tmp_path, "other.nii")))
 
 
 # --- names and files -------------------------------------------------------------------------------------------

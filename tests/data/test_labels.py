@@ -29,9 +29,7 @@ def scan(*values: int) -> Volume:
 
 def mask(pixels: np.ndarray, name: str = "a.png") -> Volume:
     """A label of a picture."""
-    return Volume(
-        pixels[None, None], (1, 1, 1), None, Geometry("picture", pixels.shape, None), Path("masks") / name
-    )
+    return Volume(pixels[None, None], (1, 1, 1), None, Geometry("picture", pixels.shape, None), Path("masks") / name)
 
 
 def squares(*values: int, size: int = 64) -> np.ndarray:

@@ -43,9 +43,7 @@ def nnunet(root: Path, channels: int = 2, labels: dict[str, Any] | None = None) 
     cases = ("liver_10", "liver_2")
     touch(root, (f"imagesTr/{case}_{i:04d}.nii.gz" for case in cases for i in range(channels)))
     touch(root, (f"labelsTr/{case}.nii.gz" for case in cases))
-    return facts(
-        root, channel_names={"0": "T1", "1": "FLAIR"}, labels=labels or LABELS, file_ending=".nii.gz"
-    )
+    return facts(root, channel_names={"0": "T1", "1": "FLAIR"}, labels=labels or LABELS, file_ending=".nii.gz")
 
 
 def test_nnunet_groups_channels_and_sorts_naturally(tmp_path: Path) -> None:
@@ -67,10 +65,7 @@ def test_nnunet_without_dataset_json_names_no_class(tmp_path: Path) -> None:
 
 def test_the_first_nnunet_lists_images_without_their_channel(tmp_path: Path) -> None:
     root = nnunet(tmp_path)
-    pairs = [
-        {"image": f"./imagesTr/{c}.nii.gz", "label": f"./labelsTr/{c}.nii.gz"}
-        for c in ("liver_2", "liver_10")
-    ]
+    pairs = [{"image": f"./imagesTr/{c}.nii.gz", "label": f"./labelsTr/{c}.nii.gz"} for c in ("liver_2", "liver_10")]
     facts(root, modality={"0": "T1", "1": "T2"}, labels={"0": "background", "1": "liver"}, training=pairs)
     dataset = find_training_cases(root)
     assert files(dataset.cases[1]) == ["liver_10_0000.nii.gz", "liver_10_0001.nii.gz"]
@@ -190,9 +185,7 @@ def test_a_byte_order_mark_is_no_damage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("images", "labels"), [("images", "labels"), ("img", "masks"), ("image", "label")])
 @pytest.mark.parametrize("root", ["", "train", "training"])
 def test_plain_folders(images: str, labels: str, root: str, tmp_path: Path) -> None:
-    touch(
-        tmp_path / root, (f"{images}/a.jpg", f"{labels}/a.png", f"{images}/Thumbs.db", f"{labels}/.DS_Store")
-    )
+    touch(tmp_path / root, (f"{images}/a.jpg", f"{labels}/a.png", f"{images}/Thumbs.db", f"{labels}/.DS_Store"))
     dataset = find_training_cases(tmp_path)
     assert (dataset.layout, dataset.root) == ("folders", tmp_path / root)
     expected = Case("a", (tmp_path / root / images / "a.jpg",), tmp_path / root / labels / "a.png")
@@ -321,9 +314,7 @@ def test_images_of_a_dataset(present: Iterable[str], expected: list[str], tmp_pa
         ((), [], "no images there"),
     ],
 )
-def test_images_that_are_not_to_be_had(
-    present: Iterable[str], given: list[str], problem: str, tmp_path: Path
-) -> None:
+def test_images_that_are_not_to_be_had(present: Iterable[str], given: list[str], problem: str, tmp_path: Path) -> None:
     touch(tmp_path, present)
     with pytest.raises(LayoutError, match=problem):
         find_images([tmp_path / name for name in given])
@@ -365,9 +356,7 @@ def test_class_names_from_beside_or_above(place: str, given: str, tmp_path: Path
         (("a.png", "a_mask.png"), "", "two labels of one case"),
     ],
 )
-def test_labels_that_are_not_to_be_had(
-    present: Iterable[str], given: str, problem: str, tmp_path: Path
-) -> None:
+def test_labels_that_are_not_to_be_had(present: Iterable[str], given: str, problem: str, tmp_path: Path) -> None:
     touch(tmp_path, present)
     with pytest.raises(LayoutError, match=problem):
         find_labels(tmp_path / given)

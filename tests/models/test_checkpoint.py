@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from masg_sam import files
 from masg_sam.config import Config, override
 from masg_sam.data.task import Task
-from masg_sam.errors import CheckpointError
+from masg_sam.errors import CheckpointError, OutputError
 from masg_sam.models import checkpoint
 from masg_sam.models.checkpoint import FACTS, WEIGHTS, TrainedModel, load_model, save_model
 from masg_sam.models.masg_sam import MasgSamNetwork
@@ -73,12 +74,15 @@ def test_saved_again_it_is_the_same_file(saved: Path, tmp_path: Path) -> None:
         assert (tmp_path / "again" / name).read_bytes() == (saved / name).read_bytes()
 
 
-def test_averaged_weights_may_be_written_instead(make_model: Callable[..., TrainedModel], tmp_path: Path) -> None:
+def test_averaged_weights_may_be_written_instead(
+    make_model: Callable[..., TrainedModel], tmp_path: Path
+) -> None:
     model = make_model()
     state = {k: v.clone() for k, v in model.network.state_dict().items()}
-    state["decoder.bias"] += 3
+    state["decoder.class_tokens"] += 3
     save_model(model, tmp_path, state)
-    assert torch.equal(load_model(tmp_path).network.decoder.bias, model.network.decoder.bias + 3)
+    loaded = load_model(tmp_path).network.decoder.class_tokens
+    assert torch.equal(loaded, model.network.decoder.class_tokens + 3)
 
 
 def test_no_folder_and_an_empty_one(tmp_path: Path) -> None:
@@ -93,7 +97,9 @@ def test_an_unfinished_training_says_how_to_go_on(tmp_path: Path) -> None:
     assert "did not end" in error.found and "--resume" in error.mend
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[1, 2]", b"{}", b'{"format": 99, "masg_sam": "9.0"}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe\x00", b"[1, 2]", b"{}", b'{"format": 99, "masg_sam": "9.0"}']
+)
 def test_facts_that_are_not_ours(saved: Path, content: bytes) -> None:
     (saved / FACTS).write_bytes(content)
     error = refusal(saved)
@@ -112,7 +118,9 @@ def test_facts_with_one_damaged_entry(saved: Path, name: str, value: Any) -> Non
     facts[name] = value
     if value == "missing":
         del facts[name]
-    harmless = name == "architecture" and value in (None, {"a": 1}) or name == "facts" and value != "missing"
+    harmless = (name == "architecture" and value in (None, {"a": 1})) or (
+        name == "facts" and value != "missing"
+    )
     (saved / FACTS).write_text(json.dumps(facts))
     if harmless:  # the published sizes fit, and what people read decides nothing
         load_model(saved)
@@ -131,7 +139,9 @@ def test_weights_that_cannot_be_used(saved: Path, damage: str) -> None:
 
         save_file({"weight": torch.zeros(2)}, path)
     else:
-        path.write_bytes({"empty": b"", "truncated": content[:-100], "header": b"\xff" * 8 + content[8:]}[damage])
+        path.write_bytes(
+            {"empty": b"", "truncated": content[:-100], "header": b"\xff" * 8 + content[8:]}[damage]
+        )
     error = refusal(saved)
     assert error.path == path and error.mend
 
@@ -154,7 +164,7 @@ def test_a_failing_write_leaves_the_old_model(
         raise OSError("disk full")
 
     monkeypatch.setattr(checkpoint, "save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match="disk full"):
         save_model(make_model(classes=3), saved)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
 
@@ -170,7 +180,7 @@ def test_a_kill_between_the_two_files_leaves_no_model_rather_than_half_of_one(
         moved.append(Path(target).name)
         os.rename(source, target)
 
-    monkeypatch.setattr(checkpoint.os, "replace", die)
+    monkeypatch.setattr(files.os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
         save_model(make_model(), tmp_path)
     assert moved == [WEIGHTS]  # model.json says that a folder is complete: it comes last

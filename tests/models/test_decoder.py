@@ -5,14 +5,16 @@ import torch
 from transformers import SamMaskDecoderConfig
 from transformers.models.sam.modeling_sam import SamMaskDecoder
 
-from masg_sam.models.sam.decoder import BACKGROUND_BIAS, LOGIT_SCALE, MaskDecoder
+from masg_sam.models.sam.decoder import MaskDecoder, apply_kernels
 
 WIDTH = 32
 
 
 def sam_decoder() -> SamMaskDecoder:
     torch.manual_seed(0)
-    config = SamMaskDecoderConfig(hidden_size=WIDTH, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32)
+    config = SamMaskDecoderConfig(
+        hidden_size=WIDTH, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32
+    )
     config._attn_implementation = "sdpa"
     return SamMaskDecoder(config).eval()
 
@@ -49,8 +51,7 @@ def test_three_classes_start_as_sams_own_four_masks(points: int) -> None:
     with torch.no_grad():
         expected = four_masks(sam, arguments)
         output = MaskDecoder(sam, 3).eval()(*arguments)
-    bias = torch.tensor([BACKGROUND_BIAS, 0, 0, 0])[:, None, None]
-    torch.testing.assert_close((output.logits - bias) / LOGIT_SCALE, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(output.logits, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 5])
@@ -72,12 +73,10 @@ def test_copies_of_one_token_may_part() -> None:
     assert (kernels[:, 1] - kernels[:, 4]).abs().max() > 0.5
 
 
-def test_classify_by_hand() -> None:
-    decoder = MaskDecoder(sam_decoder(), 1)
+def test_kernels_by_hand() -> None:
     kernels = torch.tensor([[[1.0, 2.0], [3.0, -1.0]]])
     features = torch.tensor([10.0, 20.0]).view(1, 2, 1, 1)
-    expected = [LOGIT_SCALE * (10 + 40) + BACKGROUND_BIAS, LOGIT_SCALE * (30 - 20)]
-    assert decoder.classify(kernels, features).flatten().tolist() == pytest.approx(expected)
+    assert apply_kernels(kernels, features).flatten().tolist() == pytest.approx([10 + 40, 30 - 20])
 
 
 def test_levels_join_with_no_effect_at_first() -> None:

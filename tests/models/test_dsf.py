@@ -22,7 +22,9 @@ def embedding() -> torch.Tensor:
 
 def loss_of(pixels: torch.Tensor, queries: torch.Tensor, classes: torch.Tensor) -> float:
     nothing = torch.zeros(())
-    return contrastive_loss(DsfOutput(nothing, nothing, nothing, nothing, pixels, queries, nothing), classes).item()
+    return contrastive_loss(
+        DsfOutput(nothing, nothing, nothing, nothing, pixels, queries, nothing), classes
+    ).item()
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -60,7 +62,7 @@ def test_the_length_of_a_text_vector_says_nothing() -> None:
 def test_gates_lie_between_0_and_1_and_follow_the_training() -> None:
     module = make()
     gates = [module(embedding(), progress).gate for progress in (0.0, 0.5, 1.0)]
-    assert all(((0 < gate) & (gate < 1)).all() for gate in gates)
+    assert all(((gate > 0) & (gate < 1)).all() for gate in gates)
     assert (gates[0] - gates[1]).abs().max() > 1e-3
     assert (gates[1] - gates[2]).abs().max() > 1e-3
 
@@ -83,7 +85,9 @@ def test_each_gate_scales_its_own_residual() -> None:
 
 def test_contrast_of_two_classes_by_hand() -> None:
     queries = torch.eye(2)
-    pixels = torch.tensor([[1.0, 0.0], [0.6, 0.8]]).T.view(1, 2, 1, 2)  # first token along query 0, second at 0.6, 0.8
+    pixels = torch.tensor([[1.0, 0.0], [0.6, 0.8]]).T.view(
+        1, 2, 1, 2
+    )  # first token along query 0, second at 0.6, 0.8
     classes = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 2, 1, 2)
     first = math.log(1 + math.exp((0 - 1) / TEMPERATURE))
     second = math.log(1 + math.exp((0.6 - 0.8) / TEMPERATURE))

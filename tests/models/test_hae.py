@@ -16,9 +16,13 @@ def make(taps: tuple[int, ...] = (8, 12, 20), **settings: object) -> Hierarchica
     return HierarchicalAttention(taps, CHANNELS, HaeConfig(width=8, **settings))
 
 
-def inputs(taps: tuple[int, ...] = (8, 12, 20), sizes: tuple[int, ...] = (16, 8, 4)) -> tuple[tuple, torch.Tensor]:
+def inputs(
+    taps: tuple[int, ...] = (8, 12, 20), sizes: tuple[int, ...] = (16, 8, 4)
+) -> tuple[tuple, torch.Tensor]:
     torch.manual_seed(1)
-    return tuple(torch.randn(2, c, n, 2 * n) for c, n in zip(taps, sizes, strict=True)), torch.randn(2, CHANNELS, 4, 8)
+    return tuple(torch.randn(2, c, n, 2 * n) for c, n in zip(taps, sizes, strict=True)), torch.randn(
+        2, CHANNELS, 4, 8
+    )
 
 
 def test_shapes_and_attention_that_sums_to_one() -> None:
@@ -125,20 +129,16 @@ def test_a_single_level() -> None:
     assert output.diversity.item() == 0
 
 
-def test_gradients_reach_gamma_first_and_then_everything() -> None:
+def test_gradients_reach_everything_once_gamma_has_opened() -> None:
     taps, embedding = inputs()
     module = make()
     target = torch.randn_like(embedding)
     for _ in range(2):
         module.zero_grad()
-        output = module(taps, embedding)
-        loss = (output.embedding - target).square().mean() + sum(level.square().mean() for level in output.levels)
-        loss.backward()
+        (module(taps, embedding).embedding - target).square().mean().backward()
         with torch.no_grad():
             module.gamma -= 0.1 * module.gamma.grad
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for name, p in module.named_parameters() if "query" in name)
-    without = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum()]
-    assert [name for name in without if not name.startswith("keys.") or not name.endswith("bias")] == []
+    assert [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
 
 
 def test_half_precision_keeps_its_losses_in_float32() -> None:

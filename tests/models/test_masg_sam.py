@@ -40,7 +40,7 @@ def test_everything_on_starts_as_sam_alone(make_network: Make) -> None:
     torch.testing.assert_close(found.coarse[0], expected.coarse[0])
     torch.testing.assert_close(found.coarse[1], expected.logits)
     assert found.hae is not None and found.bfe is not None and found.dsf is not None
-    assert 0 < found.dsf.gate.min() and found.dsf.gate.max() < 1
+    assert found.dsf.gate.min() > 0 and found.dsf.gate.max() < 1
     assert expected.hae is None and expected.bfe is None and expected.dsf is None
 
 
@@ -74,7 +74,9 @@ def test_the_plain_pyramid_has_nothing_of_sams_decoder(make_network: Make) -> No
     assert network.dsf_width is None
 
 
-@pytest.mark.parametrize("settings", [{}, {"dsf__text": "learned"}, {"bfe__stride": 4}, {"decoder__passes": 1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"dsf__text": "learned"}, {"bfe__stride": 4}, {"decoder__passes": 1}]
+)
 def test_gradients_reach_every_trainable_weight(make_network: Make, settings: dict[str, Any]) -> None:
     """After one optimiser step, which opens the layers that start at zero."""
     network = make_network(**settings)
@@ -88,7 +90,9 @@ def test_gradients_reach_every_trainable_weight(make_network: Make, settings: di
         config = network.config
         config.hae.drift_margin, config.hae.entropy_floor = 0.0, 1.0
         sum(loss_terms(output, label, config).values()).backward()
-        reached |= {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+        reached |= {
+            name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0
+        }
         optimizer.step()
     trainable = {name for name, p in network.named_parameters() if p.requires_grad}
     assert sorted(trainable - reached) == []
@@ -139,7 +143,11 @@ def test_levels_that_join_are_those_nearest_to_their_stride(make_network: Make) 
 
 @pytest.mark.parametrize(
     ("channels", "rows"),
-    [(1, [[1], [1], [1]]), (2, [[1, 0], [0, 1], [0, 1]]), (4, [[0.5, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0]])],
+    [
+        (1, [[1], [1], [1]]),
+        (2, [[1, 0], [0, 1], [0, 1]]),
+        (4, [[0.5, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0]]),
+    ],
 )
 def test_channels_are_dealt_to_three(channels: int, rows: list[list[float]]) -> None:
     assert torch.equal(InputAdapter(channels).mix.weight[:, :, 0, 0], torch.tensor(rows, dtype=torch.float32))
@@ -169,6 +177,10 @@ def test_low_rank_updates_merge_into_plain_weights(small: Config) -> None:
     plain = MasgSamNetwork(config, build_sam(config.encoder, architecture), 1)
     plain.load_state_dict(tuned.encoder_merged(tuned.state_dict()))
     with torch.no_grad():
-        torch.testing.assert_close(plain.eval()(pixels()).logits, tuned.eval()(pixels()).logits, rtol=1e-4, atol=1e-4)
-    trained = {name for name, p in tuned.named_parameters() if p.requires_grad and name.startswith("encoder.")}
+        torch.testing.assert_close(
+            plain.eval()(pixels()).logits, tuned.eval()(pixels()).logits, rtol=1e-4, atol=1e-4
+        )
+    trained = {
+        name for name, p in tuned.named_parameters() if p.requires_grad and name.startswith("encoder.")
+    }
     assert trained and all("lora_" in name for name in trained)

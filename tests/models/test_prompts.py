@@ -5,7 +5,15 @@ import torch
 from transformers import SamConfig
 from transformers.models.sam.modeling_sam import SamPromptEncoder
 
-from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, PromptEncoder, Prompts
+from masg_sam.models.sam.prompts import (
+    BOX_END,
+    BOX_START,
+    NEGATIVE,
+    PADDING,
+    POSITIVE,
+    PromptEncoder,
+    Prompts,
+)
 
 WIDTH, SIZE, GRID = 32, (64, 96), (4, 6)
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from masg_sam.config import EncoderConfig
-from masg_sam.errors import WeightsError
+from masg_sam.errors import OutputError, WeightsError
 from masg_sam.models.sam import weights
 from masg_sam.models.sam.weights import SamParts, build_sam, load_sam
 
@@ -112,7 +112,7 @@ def test_a_failing_write_leaves_no_half_cache(
         raise OSError("disk full")
 
     monkeypatch.setattr(weights, "save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match="disk full"):
         weights._write_cached(cache / "mobile-sam.safetensors", state, "a test")
     assert list(cache.iterdir()) == []
 
@@ -132,7 +132,12 @@ def test_a_folder_without_weights_lists_what_it_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("w.pt", b""), ("w.pth", b"not a pickle"), ("w.safetensors", b"\xff" * 64), ("w.pt", b"PK\x03\x04 half a zip")],
+    [
+        ("w.pt", b""),
+        ("w.pth", b"not a pickle"),
+        ("w.safetensors", b"\xff" * 64),
+        ("w.pt", b"PK\x03\x04 half a zip"),
+    ],
 )
 def test_a_damaged_file(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
@@ -188,7 +193,11 @@ def test_a_folder_in_transformers_format(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "width", "depth", "last"),
-    [("sam-vit-b", 768, 12, [2, 5, 8, 11]), ("sam-vit-l", 1024, 24, [5, 11, 17, 23]), ("sam-vit-h", 1280, 32, [7, 15, 23, 31])],
+    [
+        ("sam-vit-b", 768, 12, [2, 5, 8, 11]),
+        ("sam-vit-l", 1024, 24, [5, 11, 17, 23]),
+        ("sam-vit-h", 1280, 32, [7, 15, 23, 31]),
+    ],
 )
 def test_published_sizes(name: str, width: int, depth: int, last: list[int]) -> None:
     vision = weights._published_architecture(name).vision_config
@@ -198,6 +207,9 @@ def test_published_sizes(name: str, width: int, depth: int, last: list[int]) -> 
 
 def test_digest(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
-    assert weights.sha256(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        weights.sha256(tmp_path / "file")
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
     with pytest.raises(WeightsError, match="cannot be read"):
         weights.sha256(tmp_path)

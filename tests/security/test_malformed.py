@@ -102,8 +102,7 @@ def test_a_header_that_claims_terabytes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="more voxels than can be meant"):
         read_image(tmp_path / "a.nii")
     (tmp_path / "b.mha").write_text(
-        "ObjectType = Image\nNDims = 3\nDimSize = 90000 90000 90000\nElementType = MET_UCHAR\n"
-        "ElementDataFile = LOCAL\n"
+        "ObjectType = Image\nNDims = 3\nDimSize = 90000 90000 90000\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
     )
     with pytest.raises(InputError, match=r"b\.mha"):
         read_image(tmp_path / "b.mha")

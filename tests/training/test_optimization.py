@@ -12,7 +12,13 @@ from masg_sam.config import TrainingConfig
 from masg_sam.errors import ConfigError
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.training import optimization
-from masg_sam.training.optimization import Average, make_accelerator, one_cycle, parameter_groups, resolve_precision
+from masg_sam.training.optimization import (
+    Average,
+    make_accelerator,
+    one_cycle,
+    parameter_groups,
+    resolve_precision,
+)
 
 Make = Callable[..., MasgSamNetwork]
 
@@ -101,9 +107,16 @@ def test_a_named_precision_stands(precision: str) -> None:
 
 @pytest.mark.parametrize(
     ("features", "expected"),
-    [({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx512_bf16": False}, "fp32")],
+    [
+        ({}, "fp32"),
+        ({"avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": True}, "bf16"),
+        ({"avx512_bf16": False}, "fp32"),
+    ],
 )
-def test_auto_on_a_processor(monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], expected: str) -> None:
+def test_auto_on_a_processor(
+    monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], expected: str
+) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
     assert resolve_precision("auto", "cpu") == expected
 

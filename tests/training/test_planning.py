@@ -58,7 +58,12 @@ def test_scans_of_one_set_share_a_pixel() -> None:
 
 @pytest.mark.parametrize(
     ("spacing", "plane"),
-    [((5.0, 1.0, 1.0), "axial"), ((1.0, 4.0, 1.0), "coronal"), ((1.0, 1.0, 4.0), "sagittal"), ((1.4, 1.0, 1.0), "axial")],
+    [
+        ((5.0, 1.0, 1.0), "axial"),
+        ((1.0, 4.0, 1.0), "coronal"),
+        ((1.0, 1.0, 4.0), "sagittal"),
+        ((1.4, 1.0, 1.0), "axial"),
+    ],
 )
 def test_slices_lie_across_the_coarsest_axis(spacing: Spacing, plane: str) -> None:
     assert plan_grid([scan((60, 60, 60), spacing)], Config()).plane == plane
@@ -78,14 +83,25 @@ def test_pictures_are_scaled_to_their_longest_side() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "batch", "steps"), [((224, 192), 8, 465), ((64, 64), 8, 1000), ((1024, 1024), 8, 200), ((224, 224), 4, 797)]
+    ("size", "batch", "pictures", "steps"),
+    [
+        ((224, 192), 8, True, 465),
+        ((256, 192), 8, False, 600),
+        ((256, 192), 16, False, 305),
+        ((64, 64), 8, True, 600),
+        ((1024, 1024), 8, True, 200),
+        ((256, 224), 6, True, 465),
+    ],
 )
-def test_steps_follow_a_budget_of_pixels(size: tuple[int, int], batch: int, steps: int) -> None:
-    assert plan_steps(settings(training__batch_size=batch), size) == steps
+def test_steps_follow_a_budget_of_pixels(
+    make_task: Callable[..., Task], size: tuple[int, int], batch: int, pictures: bool, steps: int
+) -> None:
+    task = make_task(size=size, pictures=pictures)
+    assert plan_steps(settings(training__batch_size=batch), task) == steps
 
 
-def test_the_users_steps_stand() -> None:
-    assert plan_steps(settings(training__steps=7), (224, 224)) == 7
+def test_the_users_steps_stand(make_task: Callable[..., Task]) -> None:
+    assert plan_steps(settings(training__steps=7), make_task()) == 7
 
 
 @pytest.mark.parametrize(
@@ -131,9 +147,9 @@ def planned(cases: list[CaseSummary], channels: tuple[str, ...] = ("MRI",)) -> T
     return plan_task(grid, LabelMap((1,), ("a",)), "MRI", channels, Intensity("scan"), cases, (True,))
 
 
-@pytest.mark.parametrize(("millimetres", "reach"), [(0.625, 3), (1.0, 2), (2.0, 1), (5.0, 1)])
-def test_neighbours_lie_two_millimetres_away(millimetres: float, reach: int) -> None:
-    assert planned([scan((30, 60, 60), (millimetres, millimetres, millimetres))]).reach == reach
+def test_slices_come_with_their_neighbours() -> None:
+    task = planned([scan((30, 60, 60), (5.0, 1.0, 1.0)), scan((1, 60, 60), (5.0, 1.0, 1.0))])
+    assert task.reach == 1 and task.in_channels == 3 and not task.pictures
 
 
 def test_what_has_no_neighbours() -> None:

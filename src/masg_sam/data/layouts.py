@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from itertools import pairwise
 from pathlib import Path
 
@@ -119,8 +120,9 @@ def _listed_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:
     """Cases that dataset.json lists; the first nnU-Net left the channel out of their names."""
     cases = []
     for image, label in pairs:
-        stem, suffix = case_stem(image), suffix_of(image) or image.suffix
-        channels = [image] if image.is_file() else sorted(image.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{suffix}"))
+        stem = case_stem(image)
+        numbered = f"{escape(stem)}_[0-9][0-9][0-9][0-9]{image.name[len(stem) :]}"
+        channels = [image] if image.is_file() else sorted(image.parent.glob(numbered))
         if not channels or not label.is_file():
             missing = label if channels else image
             raise LayoutError("a file that dataset.json names is missing", path=missing, mend="copy it there")

@@ -48,7 +48,7 @@ class Predictor:
     """
 
     def __init__(self, network: MasgSamNetwork, task: Task, device: str = "cpu", batch_size: int = 8) -> None:
-        self.network, self.task = network.to(device).eval(), task
+        self.network, self.task = network.to(device, memory_format=torch.channels_last).eval(), task
         self.device, self.batch_size = device, batch_size
 
     @torch.inference_mode()

@@ -78,20 +78,18 @@ def load_model(folder: Path) -> TrainedModel:
         CheckpointError: the folder holds no model, a damaged one, or one of a newer version.
     """
     facts = _read_facts(folder)
+    damage = (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError)
     try:
         config = from_dict(facts["config"], source=folder / FACTS)
-        task = Task.from_dict(facts["task"])
-        width, architecture = facts["text_width"], facts["architecture"]
-    except (KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError("facts of the model are damaged", path=folder / FACTS, found=error) from error
-    text = torch.zeros(task.labels.num_classes, width) if width else None
-    network = MasgSamNetwork(
-        config.model,
-        build_sam(config.model.encoder, architecture),
-        task.labels.num_classes,
-        task.in_channels,
-        text,
-    )
+        task, notes = Task.from_dict(facts["task"]), facts["facts"]
+        network, architecture = _empty_network(config, task, facts["architecture"], facts["text_width"])
+    except damage as error:
+        raise CheckpointError(
+            "facts of the model are damaged",
+            path=folder / FACTS,
+            found=f"{type(error).__name__}: {error}",
+            mend="copy the whole folder again, or train again",
+        ) from error
     try:
         network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -102,7 +100,16 @@ def load_model(folder: Path) -> TrainedModel:
             expected="the file written beside model.json",
             mend="copy the whole folder again, or train again",
         ) from error
-    return TrainedModel(network.eval(), task, config, architecture, facts["facts"])
+    return TrainedModel(network.eval(), task, config, architecture, notes)
+
+
+def _empty_network(
+    config: Config, task: Task, architecture: Any, text_width: int | None
+) -> tuple[MasgSamNetwork, dict[str, Any]]:
+    """The network without its weights, and SAM's sizes."""
+    text = None if text_width is None else torch.zeros(task.labels.num_classes, text_width)
+    sam = build_sam(config.model.encoder, architecture)
+    return MasgSamNetwork(config.model, sam, task.labels.num_classes, task.in_channels, text), sam.architecture
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:

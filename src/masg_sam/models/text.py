@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import difflib
 import json
-import logging
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,12 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 
-from masg_sam.errors import WeightsError
+from masg_sam.errors import ConfigError, WeightsError
 from masg_sam.models.hub import fetch_folder
-
-log = logging.getLogger(__name__)
 
 CLIP_ID = "openai/clip-vit-base-patch16"
 CONTROL_WIDTH = 512
@@ -51,7 +51,7 @@ class TextVectors:
     Attributes:
         vectors: centred, unit length, ``K x D``.
         names: the classes.
-        sentences: what was embedded for each class.
+        sentences: what was embedded for each class; empty where no text was.
         source: where the vectors come from, in words.
         mean_cosine: mean cosine between the classes before and after centring; ``None`` with one class.
     """
@@ -96,16 +96,19 @@ def embed_classes(
 
     Raises:
         WeightsError: the encoder or the vectors are not to be had, with advice; never replaced by chance.
+        ConfigError: an unknown source, or a sentence for a class that does not exist.
     """
     names = tuple(names)
-    texts = tuple(class_sentences(name, modality, plane, sentences or {}) for name in names)
+    own = _own_sentences(names, sentences or {})
+    texts = tuple(class_sentences(name, modality, plane, own) for name in names)
     if source in ("random", "learned"):
         generator = torch.Generator().manual_seed(seed)
         vectors = F.normalize(torch.randn(len(names), CONTROL_WIDTH, generator=generator), dim=-1)
-        return TextVectors(vectors, names, texts, f"control: {source} vectors, no text")
+        return TextVectors(vectors, names, ((),) * len(names), f"control: {source} vectors, no text")
     if source == "shuffled":
         return _shuffled(names, texts, location or "sentence", modality, plane)
     raw, reference, label = _raw_vectors(names, texts, source, location, modality, plane)
+    texts = ((),) * len(names) if source == "vectors" else texts
     return _centred(raw, reference, names, texts, label)
 
 
@@ -122,6 +125,20 @@ def class_sentences(name: str, modality: str, plane: str, own: Mapping[str, str]
     return tuple(dict.fromkeys(" ".join(text.split()) for text in filled))
 
 
+def _own_sentences(names: tuple[str, ...], sentences: Mapping[str, str]) -> dict[str, str]:
+    """The user's sentences under the classes' own spelling."""
+    spelling = {_key(name): name for name in names}
+    unknown = [name for name in sentences if _key(name) not in spelling]
+    if unknown:
+        raise ConfigError(
+            "a sentence for a class that does not exist",
+            found=", ".join(unknown),
+            expected=", ".join(names),
+            mend="correct the names under model.dsf.sentences",
+        )
+    return {spelling[_key(name)]: text for name, text in sentences.items()}
+
+
 def centre(vectors: Tensor, reference: Tensor) -> Tensor:
     """Subtract what all anatomical sentences share, and scale to unit length.
 
@@ -132,8 +149,7 @@ def centre(vectors: Tensor, reference: Tensor) -> Tensor:
         reference: ``R x D``, sentences about anatomy at large from the same encoder.
     """
     mean = F.normalize(reference, dim=-1).mean(0, keepdim=True)
-    shifted = F.normalize(vectors, dim=-1) - mean
-    return F.normalize(shifted, dim=-1)
+    return F.normalize(F.normalize(vectors, dim=-1) - mean, dim=-1)
 
 
 def _raw_vectors(
@@ -147,6 +163,9 @@ def _raw_vectors(
     """Class vectors, vectors of anatomy at large, and the source in words."""
     if source == "vectors":
         return _given_vectors(names, location)
+    if source not in ("clip", "sentence"):
+        expected = "sentence, clip, clip:ID, vectors:FILE"
+        raise ConfigError("unknown source of class texts", found=source, expected=expected)
     encoder = _ClipEncoder(location or CLIP_ID) if source == "clip" else _SentenceEncoder()
     vectors = torch.stack([F.normalize(encoder(list(items)), dim=-1).mean(0) for items in texts])
     reference = [class_sentences(name, modality, plane, {})[0] for name in REFERENCE]
@@ -157,22 +176,32 @@ def _centred(
     raw: Tensor, reference: Tensor, names: tuple[str, ...], texts: tuple[tuple[str, ...], ...], label: str
 ) -> TextVectors:
     vectors = centre(raw, reference)
-    cosines = None
-    if len(names) > 1:
-        cosines = (round(_mean_cosine(raw), 4), round(_mean_cosine(vectors), 4))
+    cosines = (round(_mean_cosine(raw), 4), round(_mean_cosine(vectors), 4)) if len(names) > 1 else None
     return TextVectors(vectors, names, texts, label, cosines)
 
 
 def _shuffled(
     names: tuple[str, ...], texts: tuple[tuple[str, ...], ...], base: str, modality: str, plane: str
 ) -> TextVectors:
-    """Every class gets another class's vector; a single class gets an unrelated sentence's."""
+    """Every class gets another's vector; a single class an unrelated sentence's, or the file's least alike."""
     source, _, location = base.partition(":")
     if len(names) == 1:
         texts = ((UNRELATED,),)
     raw, reference, label = _raw_vectors(names, texts, source, location or None, modality, plane)
+    if source == "vectors":
+        texts = ((),) * len(names)
+        raw = _least_alike(raw, reference, location) if len(names) == 1 else raw
     result = _centred(raw.roll(1, 0), reference, names, (texts[-1], *texts[:-1]), label)
     return replace(result, source=f"control: shuffled {label}")
+
+
+def _least_alike(own: Tensor, rows: Tensor, location: str) -> Tensor:
+    """The row that has the lowest cosine to ``own`` (``1 x D``)."""
+    cosine = F.cosine_similarity(own, rows)
+    if not rows.any() or cosine.min() > 1 - 1e-6:
+        expected = "two different rows or more"
+        raise WeightsError("no other vector to give the only class", path=location, expected=expected)
+    return rows[cosine.argmin()][None]
 
 
 class _ClipEncoder:
@@ -185,32 +214,33 @@ class _ClipEncoder:
         if not folder.is_dir():
             folder = fetch_folder(location, ("*.json", "*.txt", "model.safetensors", "pytorch_model.bin"))
         try:
-            with _no_progress_bar():
+            with _quiet():
                 self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 self.model, report = CLIPTextModelWithProjection.from_pretrained(
                     folder, local_files_only=True, output_loading_info=True
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise WeightsError(
                 "cannot be read as a CLIP text encoder",
                 path=location,
-                found=str(error).splitlines()[0],
+                found=next(iter(str(error).splitlines()), type(error).__name__),
                 expected="a folder in transformers' format, with tokenizer",
                 mend="give --model.dsf.location a CLIP folder or hub id, or use --model.dsf.text sentence",
             ) from error
-        if report["missing_keys"]:
+        if missing := sorted(report["missing_keys"]):
             raise WeightsError(
                 "weights of the CLIP text encoder are missing",
                 path=location,
-                found=f"{len(report['missing_keys'])} tensors without a value, {sorted(report['missing_keys'])[0]} ...",
+                found=f"{len(missing)} tensors without a value, {missing[0]} ...",
                 expected="a complete CLIP model",
             )
         self.label = f"CLIP {location}"
 
     @torch.inference_mode()
     def __call__(self, texts: list[str]) -> Tensor:
-        """Texts to ``N x D``."""
-        tokens = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        """Texts to ``N x D``; what is beyond the encoder's context is cut off."""
+        limit = self.model.config.max_position_embeddings
+        tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
         return self.model.eval()(**tokens).text_embeds.clone()
 
 
@@ -230,7 +260,7 @@ class _SentenceEncoder:
             ) from error
         from transformers import AutoModel, AutoTokenizer
 
-        with _no_progress_bar():
+        with _quiet():
             self.tokenizer = AutoTokenizer.from_pretrained(get_model_path(), local_files_only=True)
             self.model = AutoModel.from_pretrained(get_model_path(), local_files_only=True)
 
@@ -247,11 +277,9 @@ def _given_vectors(names: tuple[str, ...], location: str | None) -> tuple[Tensor
     if location is None:
         raise WeightsError("no file of vectors", mend="give it with --model.dsf.location FILE")
     table = read_vectors(Path(location).expanduser())
-    rows = []
     for name in names:
-        key = _key(name)
-        if key not in table:
-            near = difflib.get_close_matches(key, table, n=3, cutoff=0.3)
+        if _key(name) not in table:
+            near = difflib.get_close_matches(_key(name), table, n=3, cutoff=0.3)
             raise WeightsError(
                 f"no vector for class {name}",
                 path=location,
@@ -259,13 +287,10 @@ def _given_vectors(names: tuple[str, ...], location: str | None) -> tuple[Tensor
                 expected=name,
                 mend="add it, or rename the class in dataset.json",
             )
-        rows.append(table[key])
-    reference = np.stack(list(table.values())) if len(table) > len(names) else np.zeros((1, len(rows[0])))
-    return (
-        torch.tensor(np.stack(rows)),
-        torch.tensor(reference, dtype=torch.float32),
-        f"vectors from {Path(location).name}",
-    )
+    vectors = torch.tensor(np.stack([table[_key(name)] for name in names]))
+    everything = torch.tensor(np.stack(list(table.values())))
+    reference = everything if len(table) > len(names) else torch.zeros_like(vectors[:1])
+    return vectors, reference, f"vectors from {Path(location).name}"
 
 
 def read_vectors(path: Path) -> dict[str, np.ndarray]:
@@ -287,32 +312,29 @@ def read_vectors(path: Path) -> dict[str, np.ndarray]:
                 rows = [row for row in csv.reader(stream) if row]
             names, vectors = [row[0] for row in rows], np.array([[float(v) for v in row[1:]] for row in rows])
         else:
-            raise WeightsError("vectors of an unknown format", path=path, expected=".npz, .npy with .json, or .csv")
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise WeightsError(
-            "vectors cannot be read", path=path, found=error, expected="names and their vectors"
-        ) from error
+            raise ValueError(f"unknown format {path.suffix}")
+    except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        expected = "names and their vectors, in .npz, .npy with .json, or .csv"
+        raise WeightsError("vectors cannot be read", path=path, found=error, expected=expected) from error
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(names) != len(vectors) or not np.isfinite(vectors).all():
-        raise WeightsError(
-            "names and vectors do not match",
-            path=path,
-            found=f"{len(names)} names, array of {vectors.shape}",
-            expected="one finite vector a name",
-        )
-    return {_key(name): vector for name, vector in zip(names, vectors, strict=True)}
+        found, expected = f"{len(names)} names, array of {vectors.shape}", "one finite vector a name"
+        raise WeightsError("names and vectors do not match", path=path, found=found, expected=expected)
+    return {_key(str(name)): vector for name, vector in zip(names, vectors, strict=True)}
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """transformers draws one for each file it loads; ours is the only one that means anything."""
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bars and its list of the vision tower's tensors, which nobody asked for."""
     from transformers.utils import logging as transformers_logging
 
-    shown = transformers_logging.is_progress_bar_enabled()
+    shown, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(level)
         if shown:
             transformers_logging.enable_progress_bar()
 

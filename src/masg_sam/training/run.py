@@ -65,7 +65,7 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
         log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s", finding.message)
     torch.manual_seed(config.training.seed)
     network, facts, architecture = build_network(prepared.task, config)
-    steps = plan_steps(config, prepared.task.size)
+    steps = plan_steps(config, prepared.task)
     samples = TrainingSamples(
         prepared.cases,
         prepared.task,

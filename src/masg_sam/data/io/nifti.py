@@ -71,7 +71,7 @@ def mask_suffix(volume: Volume) -> str:
     return ".nii.gz"
 
 
-def _open(path: Path, stream: ImageOpener) -> Any:
+def _open(path: Path, stream: Any) -> Any:
     """Header and a proxy of the voxels, not mapped: a file may be replaced while its image is in use."""
     for kind in (nib.Nifti1Image, nib.Nifti2Image):
         if kind.path_maybe_image(path)[0]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from pathlib import Path
 
 import torch
@@ -17,6 +18,12 @@ State = dict[str, Tensor]
 ENCODER = "image_encoder."
 NORM_EPS = 1e-5  # of the batch norms that are folded
 WIDTHS = {768: "sam-vit-b", 1024: "sam-vit-l", 1280: "sam-vit-h"}
+
+# What reading a damaged or foreign file ends in, as found by feeding such files.
+_UNREADABLE = (
+    OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+    struct.error, SafetensorError,
+)  # fmt: skip
 
 _VIT = (
     (r"^patch_embed\.proj\.", "patch_embed.projection."),
@@ -58,15 +65,15 @@ def read_state(path: Path) -> State:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-        SafetensorError,
-    ) as error:
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            "cannot be read as weights",
+            path=path,
+            found="a damaged pickle, or one that holds code or objects",
+            expected="tensors by name, without code",
+            mend="get the file again, or have its maker convert it to safetensors",
+        ) from error
+    except _UNREADABLE as error:
         raise WeightsError(
             "cannot be read as weights",
             path=path,
@@ -86,19 +93,19 @@ def detect_variant(state: State) -> str:
     """Which encoder a checkpoint with Meta's names holds.
 
     Raises:
-        WeightsError: none that we know.
+        WeightsError: it has no image encoder, or one that we do not know.
     """
     if any(name.startswith(f"{ENCODER}patch_embed.seq.") for name in state):
         return "mobile-sam"
     position = state.get(f"{ENCODER}pos_embed")
     if position is not None and position.shape[-1] in WIDTHS:
         return WIDTHS[position.shape[-1]]
-    if position is not None:
-        return f"a ViT of width {position.shape[-1]}"
+    found = ", ".join(sorted(state)[:4]) + " ..."
     raise WeightsError(
-        "no SAM image encoder in the weights",
-        found=", ".join(sorted(state)[:4]) + " ...",
-        expected=f"{ENCODER}pos_embed (ViT) or {ENCODER}patch_embed.seq.* (MobileSAM)",
+        "no SAM image encoder that we know in the weights",
+        found=found if position is None else f"a ViT of width {position.shape[-1]}",
+        expected=f"{ENCODER}pos_embed of width {', '.join(map(str, WIDTHS))} (ViT), "
+        f"or {ENCODER}patch_embed.seq.* (MobileSAM)",
     )
 
 

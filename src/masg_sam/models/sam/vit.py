@@ -120,7 +120,8 @@ def default_taps(depth: int) -> tuple[int, ...]:
     """Four levels: blocks 3, 5, 7, 11 of ViT-B as in MASG-SAM's repository, every quarter of deeper ones."""
     if depth == 12:
         return (3, 5, 7, 11)
-    return tuple(max(0, depth * (i + 1) // 4 - 1) for i in range(min(4, depth)))
+    count = min(4, depth)
+    return tuple(depth * (i + 1) // count - 1 for i in range(count))
 
 
 def tiny_vision_config(**sizes: Any) -> SamVisionConfig:

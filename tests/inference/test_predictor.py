@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from masg_sam.data.intensity import Intensity
+from masg_sam.data.task import PLANES, Task
+from masg_sam.data.volume import Geometry, Volume
+from masg_sam.errors import ImageError
+from masg_sam.inference import predictor as module
+from masg_sam.inference.predictor import Predictor
+from masg_sam.inference.prompting import Click, RoughMask
+from masg_sam.models.masg_sam import MasgSamOutput
+from masg_sam.models.sam.prompts import Prompts
+
+Make = Callable[..., Task]
+
+
+class Threshold(nn.Module):
+    """Stands for a network: bright is class 1, very bright class 2, at a part of the resolution."""
+
+    def __init__(self, stride: int = 2) -> None:
+        super().__init__()
+        self.stride = stride
+        self.batches: list[tuple[int, ...]] = []
+        self.prompts: list[Prompts | None] = []
+
+    def forward(self, images: Tensor, prompts: Prompts | None = None) -> MasgSamOutput:
+        self.batches.append(tuple(images.shape))
+        self.prompts.append(prompts)
+        middle = images[:, images.shape[1] // 2]
+        grey = nn.functional.avg_pool2d(middle[:, None], self.stride)[:, 0]
+        return MasgSamOutput(torch.stack([torch.zeros_like(grey), 9 * (grey - 0.5), 18 * (grey - 1.0)], 1))
+
+
+class Unchanged(Intensity):
+    """Voxels as they are."""
+
+    def __call__(self, data: np.ndarray) -> np.ndarray:
+        return data
+
+
+def volume(
+    data: np.ndarray, spacing: tuple[float, float, float] = (5.0, 1.0, 1.0), picture: bool = False
+) -> Volume:
+    data = np.asarray(data, np.float32)
+    return Volume(
+        data, spacing, None if picture else np.eye(4), Geometry("array", data.shape[1:], None), Path("x")
+    )
+
+
+def organs() -> np.ndarray:
+    """One bright box and one very bright one, in a volume ``1 x 5 x 44 x 37``."""
+    data = np.zeros((1, 5, 44, 37))
+    data[0, 1:4, 8:24, 4:20] = 1.0
+    data[0, 2, 28:40, 24:34] = 3.0
+    return data
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+@pytest.fixture
+def task(make_task: Make) -> Callable[..., Task]:
+    return lambda **changes: make_task(2, intensity=Unchanged("scan"), **changes)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("pixel", [0.5, 1.0])
+def test_the_mask_lies_on_the_volumes_own_grid(task: Callable[..., Task], plane: str, pixel: float) -> None:
+    data = organs().repeat(4, 1) if plane != "axial" else organs()
+    found = Predictor(Threshold(), task(plane=plane, pixel=pixel)).segment(volume(data, (1.0, 1.0, 1.0)))
+    assert found.mask.shape == data.shape[1:] and found.mask.dtype == np.uint8
+    for value, grey in ((1, 1.0), (2, 3.0)):
+        assert dice(found.mask == value, data[0] == grey) > 0.7
+    assert set(np.unique(found.mask)) <= {0, 1, 2}
+
+
+def test_the_batch_size_changes_nothing(task: Callable[..., Task]) -> None:
+    whole = Predictor(Threshold(), task(), batch_size=100).segment(volume(organs()))
+    for size in (1, 2, 3):
+        network = Threshold()
+        found = Predictor(network, task(), batch_size=size).segment(volume(organs()))
+        assert np.array_equal(found.mask, whole.mask) and found.confidence == whole.confidence
+        assert max(shape[0] for shape in network.batches) <= size
+        assert sum(shape[0] for shape in network.batches) == 5
+
+
+def test_the_network_sees_multiples_of_32(task: Callable[..., Task]) -> None:
+    network = Threshold()
+    data = np.zeros((1, 3, 100, 37))
+    Predictor(network, task(size=(64, 64))).segment(volume(data))
+    assert network.batches == [(3, 3, 128, 64)]
+
+
+def test_one_slice_and_a_picture(task: Callable[..., Task]) -> None:
+    data = organs()[:, 2:3]
+    scan = Predictor(Threshold(), task()).segment(volume(data))
+    assert scan.mask.shape == (1, 44, 37) and set(np.unique(scan.mask)) == {0, 1, 2}
+    picture_task = task(reach=0, pixel=0.0, channels=("r", "g", "b"), pictures=True)
+    picture = Predictor(Threshold(), picture_task).segment(
+        volume(data.repeat(3, 0), (1.0, 1.0, 1.0), picture=True)
+    )
+    assert dice(picture.mask == 1, data[0] == 1) > 0.85
+
+
+def test_confidence_is_the_mean_probability_of_what_was_given_to_a_class(make_task: Make) -> None:
+    class Sure(nn.Module):
+        """Class 1 at 0.8 in the left half, background at 0.6 in the right."""
+
+        def forward(self, images: Tensor, _: None = None) -> MasgSamOutput:
+            left = torch.arange(images.shape[-1]) < images.shape[-1] // 2
+            one = torch.where(left, 0.8, 0.4).expand(len(images), images.shape[-2], -1)
+            return MasgSamOutput(torch.stack([1 - one, one], 1).log())
+
+    found = Predictor(Sure(), make_task(size=(32, 32))).segment(volume(np.zeros((1, 2, 32, 32))))
+    assert found.confidence == (pytest.approx(0.8, abs=1e-3),)
+    assert (found.mask == np.broadcast_to(np.arange(32) < 16, (2, 32, 32))).all()
+
+
+def test_a_class_that_is_not_found_has_no_confidence(task: Callable[..., Task]) -> None:
+    data = organs()
+    data[data > 1] = 0
+    found = Predictor(Threshold(), task()).segment(volume(data))
+    assert found.confidence[0] > 0.5 and found.confidence[1] is None
+
+
+def test_stray_pieces_go_where_the_class_comes_in_one(task: Callable[..., Task]) -> None:
+    data = organs()
+    data[0, 1:4, 30:42, 4:10] = 1.0  # a second, smaller piece of class 1
+    kept = Predictor(Threshold(), task()).segment(volume(data))
+    mended = Predictor(Threshold(), task(single=(True, False))).segment(volume(data))
+    assert (kept.mask[2, 32:40, 5:9] == 1).any()
+    assert not (mended.mask[2, 32:40, 5:9] == 1).any()
+    assert np.array_equal(kept.mask == 2, mended.mask == 2)
+
+
+def test_neighbouring_slices_agree_in_thin_slices_only(task: Callable[..., Task]) -> None:
+    """A slice without the organ between slices that have it is filled in at 0.5 mm and left at 5 mm."""
+    data = organs()[:, [2] * 7]
+    data[0, 3] = 0
+    thin = Predictor(Threshold(), task(pixel=1.0)).segment(volume(data, (0.5, 1.0, 1.0)))
+    thick = Predictor(Threshold(), task(pixel=1.0)).segment(volume(data, (5.0, 1.0, 1.0)))
+    assert thin.mask[3].any() and not thick.mask[3].any()
+    assert module.SMOOTHING_MM == 1.0
+
+
+def test_prompts_reach_the_network_with_their_slice(task: Callable[..., Task]) -> None:
+    network = Threshold()
+    Predictor(network, task(), batch_size=2).segment(volume(organs()), [Click((3, 10, 12), "organ 2")])
+    assert network.prompts[0] is None and network.prompts[2] is None
+    given = network.prompts[1]
+    assert given.classes.tolist() == [[0], [2]]
+    assert given.points[1, 0].tolist() == [12 + (64 - 37) // 2, 10 + (64 - 44) // 2]
+    mask = np.zeros((5, 44, 37))
+    Predictor(network, task(), batch_size=5).segment(volume(organs()), [RoughMask(mask, "organ 1")])
+    assert network.prompts[-1].masks.shape == (5, 2, 64, 64)
+
+
+def test_another_number_of_channels_is_refused(task: Callable[..., Task]) -> None:
+    with pytest.raises(ImageError) as caught:
+        Predictor(Threshold(), task()).segment(volume(organs().repeat(2, 0)))
+    assert caught.value.found == "2 channels" and "1 (MRI)" in str(caught.value.expected)
+
+
+def test_the_network_is_left_in_evaluation_mode_and_without_gradients(task: Callable[..., Task]) -> None:
+    network = Threshold().train()
+    Predictor(network, task()).segment(volume(organs()))
+    assert not network.training and torch.is_grad_enabled()
+
+
+def test_with_a_real_network(make_task: Make, make_network: Callable[..., nn.Module]) -> None:
+    found = Predictor(make_network(2), make_task(2)).segment(volume(organs()))
+    assert found.mask.shape == (5, 44, 37)
+    again = Predictor(make_network(2), make_task(2), batch_size=2).segment(volume(organs()))
+    assert (found.mask == again.mask).mean() > 0.999

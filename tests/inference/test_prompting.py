@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from masg_sam.data.task import Task
+from masg_sam.errors import InputError
+from masg_sam.inference.prompting import ROUGH_LOGIT, Box, Click, PromptBook, RoughMask, UserPrompt
+from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE
+
+SHAPE, WORKING, CANVAS = (4, 10, 20), (20, 40), (32, 64)
+
+
+@pytest.fixture
+def book(make_task: Callable[..., Task]) -> Callable[..., PromptBook]:
+    def make(*prompts: UserPrompt, plane: str = "axial") -> PromptBook:
+        return PromptBook(prompts, make_task(2, plane=plane), SHAPE, WORKING, CANVAS)
+
+    return make
+
+
+def test_a_click_lands_on_its_pixel(book: Callable[..., PromptBook]) -> None:
+    """Voxel y 3, x 5 at twice the size covers pixels 6..7 and 10..11; padding adds 6 rows, 12 columns."""
+    prompts = book(Click((2, 3, 5), "organ 2")).batch(range(2, 3))
+    assert prompts.points.tolist() == [[[10.5 + 12, 6.5 + 6]]]
+    assert prompts.kinds.tolist() == [[POSITIVE]] and prompts.classes.tolist() == [[2]]
+    assert prompts.masks is None and prompts.has_mask is None
+
+
+def test_prompts_are_looked_up_by_slice(book: Callable[..., PromptBook]) -> None:
+    notes = book(
+        Click((1, 3, 5), "organ 1"),
+        Click((1, 4, 5), "organ 1", inside=False),
+        Box((2, 8, 9), (2, 1, 2), "organ 2"),
+    )
+    assert notes.batch(range(0, 1)) is None and notes.batch(range(3, 4)) is None
+    prompts = notes.batch(range(0, 3))
+    assert prompts.kinds.tolist() == [[PADDING] * 2, [POSITIVE, NEGATIVE], [BOX_START, BOX_END]]
+    assert prompts.classes.tolist() == [[0, 0], [1, 1], [2, 2]]
+    start, end = prompts.points[2].tolist()
+    assert start[0] < end[0] and start[1] < end[1]  # corners in any order become top left and bottom right
+
+
+@pytest.mark.parametrize(("plane", "number", "row", "column"), [("coronal", 3, 1, 5), ("sagittal", 5, 1, 3)])
+def test_other_planes(
+    book: Callable[..., PromptBook], plane: str, number: int, row: int, column: int
+) -> None:
+    notes = book(Click((1, 3, 5), "organ 1"), plane=plane)
+    rows, columns = [n for i, n in enumerate(SHAPE) if i != {"coronal": 1, "sagittal": 2}[plane]]
+    assert notes.batch(range(number - 1, number)) is None
+    found = notes.batch(range(number, number + 1)).points[0, 0].tolist()
+    expected = [(column + 0.5) * WORKING[1] / columns - 0.5 + 12, (row + 0.5) * WORKING[0] / rows - 0.5 + 6]
+    assert found == pytest.approx(expected)
+
+
+def test_a_rough_mask_is_laid_on_the_canvas(book: Callable[..., PromptBook]) -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[1, 2:6, 4:10] = True
+    prompts = book(RoughMask(mask, "organ 2")).batch(range(0, 2))
+    assert prompts.masks.shape == (2, 2, *CANVAS) and prompts.has_mask.tolist() == [[0, 1], [0, 1]]
+    inside = prompts.masks[1, 1] == ROUGH_LOGIT
+    rows, columns = (inside.any(1 - axis).nonzero().flatten() for axis in (0, 1))
+    assert (rows.min(), rows.max()) == (6 + 4, 6 + 11) and (columns.min(), columns.max()) == (12 + 8, 12 + 19)
+    assert (prompts.masks[0, 1] == -ROUGH_LOGIT).all()
+    assert (prompts.kinds == PADDING).all()
+
+
+def test_masks_and_clicks_go_together(book: Callable[..., PromptBook]) -> None:
+    mask = np.ones(SHAPE)
+    prompts = book(RoughMask(mask, "organ 1"), Click((0, 0, 0), "organ 2")).batch(range(0, 2))
+    assert prompts.has_mask.tolist() == [[1, 0], [1, 0]]
+    assert prompts.kinds.tolist() == [[POSITIVE], [PADDING]]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "problem"),
+    [
+        (Click((0, 0, 0), "spleen"), "unknown class"),
+        (Click((4, 0, 0), "organ 1"), "outside the volume"),
+        (Click((0, -1, 0), "organ 1"), "outside the volume"),
+        (Box((0, 1, 1), (1, 5, 5), "organ 1"), "several slices"),
+        (Box((0, 1, 1), (0, 5, 50), "organ 1"), "outside the volume"),
+        (RoughMask(np.zeros((4, 10, 21)), "organ 1"), "another shape"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    book: Callable[..., PromptBook], prompt: UserPrompt, problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem) as caught:
+        book(prompt)
+    assert caught.value.exit_code == 2 and caught.value.expected

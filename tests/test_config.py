@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from masg_sam.config import Config, from_dict, load_config, override, to_dict, walk
+from masg_sam.errors import ConfigError
+
+
+def recipe(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_there_and_back() -> None:
+    config = override(
+        Config(), {"training.steps": 7, "model.bfe.stride": 4, "model.dsf.sentences": {"a": "b"}}
+    )
+    assert from_dict(to_dict(config)) == config
+    assert from_dict(yaml.safe_load(yaml.safe_dump(to_dict(config)))) == config
+    assert from_dict({}) == Config()
+
+
+def test_a_recipe_keeps_defaults_for_what_it_leaves_out(tmp_path: Path) -> None:
+    config = load_config(recipe(tmp_path, "training:\n  steps: 300\n  lr: 2.0e-3\ndata:\n  plane: coronal\n"))
+    assert (config.training.steps, config.training.lr, config.data.plane) == (300, 2e-3, "coronal")
+    assert config.model == Config().model and config.training.seed == 0
+    assert load_config(recipe(tmp_path, "# nothing yet\n")) == Config()
+
+
+def test_settings_are_not_shared_between_configurations() -> None:
+    one = override(Config(), {})
+    one.training.trackers.append("mlflow")
+    one.model.dsf.sentences["a"] = "b"
+    assert Config().training.trackers == ["tensorboard"] and Config().model.dsf.sentences == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("training.steps", "300", 300),
+        ("training.steps", "null", None),
+        ("training.lr", "0.002", 0.002),
+        ("training.lr", "1.0e-3", 1e-3),
+        ("training.trackers", "[]", []),
+        ("data.flips", "true", True),
+        ("model.encoder.taps", "[0, 1]", [0, 1]),
+        ("model.dsf.sentences", "{liver: the large one}", {"liver": "the large one"}),
+        ("model.encoder.weights", "folder/file.pt", "folder/file.pt"),
+    ],
+)
+def test_flags_are_read_as_yaml(name: str, value: str, expected: Any) -> None:
+    found: Any = override(Config(), {name: value})
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert found == expected
+
+
+def test_a_value_in_scientific_notation_needs_no_point() -> None:
+    """YAML 1.1 reads 1e-3 as a word; the number is meant all the same."""
+    assert override(Config(), {"training.lr": "1e-3"}).training.lr == 1e-3
+
+
+def test_override_leaves_the_original() -> None:
+    config = Config()
+    override(config, {"training.steps": 3, "model.hae.enabled": False})
+    assert config == Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("training.step", 3),
+        ("train.steps", 3),
+        ("steps", 3),
+        ("model.hae.enabled.more", 3),
+        ("training.steps.more", 3),
+        ("training.steps", 0),
+        ("training.steps", "many"),
+        ("training.lr", -1),
+        ("training.ema", 1.0),
+        ("data.size", 100),
+        ("data.size", 16),
+        ("data.plane", "oblique"),
+        ("data.prompts", 1.5),
+        ("model.bfe.stride", 3),
+        ("model.encoder.tuning", "some"),
+        ("model.dsf.text", "poem"),
+        ("training.trackers", ["paper"]),
+        ("training", 3),
+    ],
+)
+def test_what_is_wrong_is_named(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        override(Config(), {name: value})
+    assert caught.value.exit_code == 2
+    assert name.split(".")[0] in str(caught.value)
+
+
+def test_an_unknown_name_lists_its_neighbours() -> None:
+    with pytest.raises(ConfigError) as caught:
+        override(Config(), {"training.step": 3})
+    assert "training.step" in caught.value.problem
+    assert "training.steps" in caught.value.expected and "model.hae" not in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    "text", ["training: [", "- 1\n- 2\n", "just words", "\x00", "training:\n  steps: x\n", "a: 1"]
+)
+def test_a_recipe_that_cannot_be_used_names_its_file(tmp_path: Path, text: str) -> None:
+    path = recipe(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert caught.value.path == path
+
+
+def test_a_recipe_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "nowhere.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "binary.yaml")
+
+
+def test_every_setting_is_described_once() -> None:
+    settings = list(walk())
+    names = [name for name, _, _ in settings]
+    assert len(set(names)) == len(names) and {"training.steps", "model.dsf.text", "data.size"} <= set(names)
+    assert [name for name, _, description in settings if not description] == []
+
+
+def test_names_are_those_of_the_tree() -> None:
+    def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
+        found: list[str] = []
+        for name, value in values.items():
+            deeper = isinstance(value, dict) and f"{prefix}{name}" != "model.dsf.sentences"
+            found += leaves(value, f"{prefix}{name}.") if deeper else [f"{prefix}{name}"]
+        return found
+
+    assert [name for name, _, _ in walk()] == leaves(to_dict(Config()))
