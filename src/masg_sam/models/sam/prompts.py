@@ -65,13 +65,13 @@ class PromptEncoder(nn.Module):
         y = (torch.arange(grid[0], device=weight.device) + 0.5) / grid[0]
         x = (torch.arange(grid[1], device=weight.device) + 0.5) / grid[1]
         rows, columns = torch.meshgrid(y, x, indexing="ij")
-        codes = self.sam.shared_embedding(torch.stack([columns, rows], -1))  # h x w x 256
+        codes = self._codes(torch.stack([columns, rows], -1))  # h x w x 256
         return codes.permute(2, 0, 1)[None]
 
     def sparse(self, prompts: Prompts, size: tuple[int, int]) -> Tensor:
         """Embed points and box corners: ``B x N x 256``; ``size`` is the input's rows and columns."""
         scale = torch.tensor([size[1], size[0]], device=prompts.points.device)
-        codes = self.sam.shared_embedding((prompts.points + 0.5) / scale)  # B x N x 256
+        codes = self._codes((prompts.points + 0.5) / scale)  # B x N x 256
         kinds = torch.cat([item.weight for item in self.sam.point_embed])  # 4 x 256
         known = codes + kinds[prompts.kinds.clamp(min=0)] + self.class_tag(prompts.classes)
         nothing = (prompts.kinds == PADDING)[..., None]
@@ -89,6 +89,11 @@ class PromptEncoder(nn.Module):
         count = weight.sum(1)[:, None, None, None]
         mixed = (coded * weight[:, :, None, None, None]).sum(1) / count.clamp(min=1)
         return torch.where(count > 0, mixed, nothing.to(mixed.dtype))
+
+    def _codes(self, places: Tensor) -> Tensor:
+        """Fourier codes of places in 0..1; in full precision, for their phases run over many turns."""
+        with torch.autocast(places.device.type, enabled=False):
+            return self.sam.shared_embedding(places.float())
 
     def mask_features(self, masks: Tensor, grid: tuple[int, int]) -> Tensor:
         """SAM's mask embedding of each class's logits ``B x K x h x w``: ``B x K x 256 x grid``."""
