@@ -119,7 +119,7 @@ def tiny_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "image_size": 64}
     config = SamConfig(
-        vision_config=tiny_vision_config(output_channels=32, num_pos_feats=16).to_dict(),
+        vision_config=tiny_vision_config(output_channels=32, num_pos_feats=16, initializer_range=0.1).to_dict(),
         prompt_encoder_config=sizes,
         mask_decoder_config={
             "hidden_size": 32,

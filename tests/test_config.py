@@ -17,9 +17,7 @@ def recipe(folder: Path, text: str) -> Path:
 
 
 def test_there_and_back() -> None:
-    config = override(
-        Config(), {"training.steps": 7, "model.bfe.stride": 4, "model.dsf.sentences": {"a": "b"}}
-    )
+    config = override(Config(), {"training.steps": 7, "model.bfe.stride": 4, "model.dsf.sentences": {"a": "b"}})
     assert from_dict(to_dict(config)) == config
     assert from_dict(yaml.safe_load(yaml.safe_dump(to_dict(config)))) == config
     assert from_dict({}) == Config()
@@ -108,9 +106,7 @@ def test_an_unknown_name_lists_its_neighbours() -> None:
     assert "training.steps" in caught.value.expected and "model.hae" not in caught.value.expected
 
 
-@pytest.mark.parametrize(
-    "text", ["training: [", "- 1\n- 2\n", "just words", "\x00", "training:\n  steps: x\n", "a: 1"]
-)
+@pytest.mark.parametrize("text", ["training: [", "- 1\n- 2\n", "just words", "\x00", "training:\n  steps: x\n", "a: 1"])
 def test_a_recipe_that_cannot_be_used_names_its_file(tmp_path: Path, text: str) -> None:
     path = recipe(tmp_path, text)
     with pytest.raises(ConfigError) as caught:

@@ -111,9 +111,7 @@ def test_channels_without_neighbours(make_task: Make) -> None:
     ("plane", "slices", "shape"),
     [("axial", 5, (20, 24)), ("coronal", 10, (15, 24)), ("sagittal", 12, (15, 20))],
 )
-def test_prepare_resamples_to_the_pixel_size(
-    make_task: Make, plane: str, slices: int, shape: tuple[int, int]
-) -> None:
+def test_prepare_resamples_to_the_pixel_size(make_task: Make, plane: str, slices: int, shape: tuple[int, int]) -> None:
     data = np.random.default_rng(0).normal(size=(1, 5, 10, 12)).astype(np.float32)
     label = (data[0] > 0).astype(np.uint8)
     volume = Volume(data, (3.0, 2.0, 2.0), np.eye(4), Geometry("array", data.shape[1:], None), Path("x"))

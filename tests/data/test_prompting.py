@@ -48,9 +48,7 @@ def test_the_seed_decides() -> None:
 def test_clicks_lie_on_their_class_and_beside_it() -> None:
     inside = outside = 0
     for prompt in many():
-        for (x, y), kind, number in zip(
-            prompt["points"].tolist(), prompt["kinds"], prompt["classes"], strict=True
-        ):
+        for (x, y), kind, number in zip(prompt["points"].tolist(), prompt["kinds"], prompt["classes"], strict=True):
             if kind == THIS:
                 assert label()[int(y), int(x)] == number
                 inside += 1

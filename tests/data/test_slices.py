@@ -86,9 +86,7 @@ def test_a_picture_fits_its_longest_side(make_task: Make) -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.integers(1, 400), columns=st.integers(1, 400))
-def test_canvas_is_at_least_the_training_size_and_a_multiple_of_32(
-    make_task: Make, rows: int, columns: int
-) -> None:
+def test_canvas_is_at_least_the_training_size_and_a_multiple_of_32(make_task: Make, rows: int, columns: int) -> None:
     canvas = canvas_shape((rows, columns), make_task(size=(64, 96)))
     assert all(side % 32 == 0 for side in canvas)
     assert canvas[0] >= max(64, rows) and canvas[1] >= max(96, columns)

@@ -42,7 +42,9 @@ def test_train_predict_evaluate(make_dataset: Callable[..., Path], flags: list[s
     data, run, masks = make_dataset(classes=2), tmp_path / "run", tmp_path / "masks"
     trained = masg_sam("train", data, "--out", run, *flags)
     assert trained.returncode == 0, trained.stderr
-    assert {"model.safetensors", "model.json", "config.yaml", "run.json", "log.jsonl"} <= {f.name for f in run.iterdir()}
+    assert {"model.safetensors", "model.json", "config.yaml", "run.json", "log.jsonl"} <= {
+        f.name for f in run.iterdir()
+    }
     assert not list(run.glob(".*")) and not (run / "last.safetensors").exists()
     assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()] == [1, 2]
 

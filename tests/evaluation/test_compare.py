@@ -85,9 +85,7 @@ def test_nothing_defined_in_common():
 
 
 def test_ranks_by_hand_with_a_tie():
-    found = compare(
-        {"a": evaluation(0.9, 0.5, 0.7), "b": evaluation(0.8, 0.5, 0.9), "c": evaluation(0.1, 0.6, 0.8)}
-    )
+    found = compare({"a": evaluation(0.9, 0.5, 0.7), "b": evaluation(0.8, 0.5, 0.9), "c": evaluation(0.1, 0.6, 0.8)})
     # a: 1, 2.5, 3   b: 2, 2.5, 1   c: 3, 1, 2
     assert found.ranks == {
         "a": pytest.approx(6.5 / 3),
@@ -100,9 +98,7 @@ def test_ranks_by_hand_with_a_tie():
 def test_several_pairs_are_corrected_together():
     third = evaluation(*(value - 0.1 for value in RISING))
     found = compare({"a": evaluation(*BETTER), "b": evaluation(*RISING), "c": third})
-    assert [pair.p_holm for pair in found.pairs] == pytest.approx(
-        holm([pair.p for pair in found.pairs]), rel=1e-12
-    )
+    assert [pair.p_holm for pair in found.pairs] == pytest.approx(holm([pair.p for pair in found.pairs]), rel=1e-12)
     assert found.pairs[0].p_holm == pytest.approx(3 * found.pairs[0].p)
 
 

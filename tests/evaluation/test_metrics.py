@@ -41,9 +41,7 @@ def as_tensor(mask: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(mask if mask.shape[0] > 1 else mask[0])[None, None]
 
 
-def monai_distances(
-    prediction: np.ndarray, label: np.ndarray, spacing: tuple[float, ...]
-) -> dict[str, float]:
+def monai_distances(prediction: np.ndarray, label: np.ndarray, spacing: tuple[float, ...]) -> dict[str, float]:
     a, b = as_tensor(prediction), as_tensor(label)
     given = {"include_background": True, "spacing": list(spacing[-(a.ndim - 2) :])}
     return {

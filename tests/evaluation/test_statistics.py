@@ -31,9 +31,7 @@ def test_interval_is_the_same_each_time_and_that_of_scipy():
     values = np.random.default_rng(3).normal(0.8, 0.1, 30).tolist()
     low, high = statistics.bootstrap_interval(values)
     assert (low, high) == statistics.bootstrap_interval(values)
-    reference = bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=4000, rng=1
-    ).confidence_interval
+    reference = bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
     assert (low, high) == pytest.approx(tuple(reference), abs=0.004)
 
 

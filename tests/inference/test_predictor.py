@@ -45,13 +45,9 @@ class Unchanged(Intensity):
         return data
 
 
-def volume(
-    data: np.ndarray, spacing: tuple[float, float, float] = (5.0, 1.0, 1.0), picture: bool = False
-) -> Volume:
+def volume(data: np.ndarray, spacing: tuple[float, float, float] = (5.0, 1.0, 1.0), picture: bool = False) -> Volume:
     data = np.asarray(data, np.float32)
-    return Volume(
-        data, spacing, None if picture else np.eye(4), Geometry("array", data.shape[1:], None), Path("x")
-    )
+    return Volume(data, spacing, None if picture else np.eye(4), Geometry("array", data.shape[1:], None), Path("x"))
 
 
 def organs() -> np.ndarray:
@@ -104,9 +100,7 @@ def test_one_slice_and_a_picture(task: Callable[..., Task]) -> None:
     scan = Predictor(Threshold(), task()).segment(volume(data))
     assert scan.mask.shape == (1, 44, 37) and set(np.unique(scan.mask)) == {0, 1, 2}
     picture_task = task(reach=0, pixel=0.0, channels=("r", "g", "b"), pictures=True)
-    picture = Predictor(Threshold(), picture_task).segment(
-        volume(data.repeat(3, 0), (1.0, 1.0, 1.0), picture=True)
-    )
+    picture = Predictor(Threshold(), picture_task).segment(volume(data.repeat(3, 0), (1.0, 1.0, 1.0), picture=True))
     assert dice(picture.mask == 1, data[0] == 1) > 0.85
 
 

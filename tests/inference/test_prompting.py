@@ -44,9 +44,7 @@ def test_prompts_are_looked_up_by_slice(book: Callable[..., PromptBook]) -> None
 
 
 @pytest.mark.parametrize(("plane", "number", "row", "column"), [("coronal", 3, 1, 5), ("sagittal", 5, 1, 3)])
-def test_other_planes(
-    book: Callable[..., PromptBook], plane: str, number: int, row: int, column: int
-) -> None:
+def test_other_planes(book: Callable[..., PromptBook], plane: str, number: int, row: int, column: int) -> None:
     notes = book(Click((1, 3, 5), "organ 1"), plane=plane)
     rows, columns = [n for i, n in enumerate(SHAPE) if i != {"coronal": 1, "sagittal": 2}[plane]]
     assert notes.batch(range(number - 1, number)) is None
@@ -85,9 +83,7 @@ def test_masks_and_clicks_go_together(book: Callable[..., PromptBook]) -> None:
         (RoughMask(np.zeros((4, 10, 21)), "organ 1"), "another shape"),
     ],
 )
-def test_what_cannot_be_used_is_refused(
-    book: Callable[..., PromptBook], prompt: UserPrompt, problem: str
-) -> None:
+def test_what_cannot_be_used_is_refused(book: Callable[..., PromptBook], prompt: UserPrompt, problem: str) -> None:
     with pytest.raises(InputError, match=problem) as caught:
         book(prompt)
     assert caught.value.exit_code == 2 and caught.value.expected

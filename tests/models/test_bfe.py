@@ -46,9 +46,7 @@ def test_band_is_what_differs_within_reach(seed: int, half_width: int, rows: int
     label = (torch.rand(1, rows, columns) < 0.5).long()
     band = boundary_band(label, 1, half_width)[0, 0]
     for r, c in torch.randint(0, 6, (5, 2)).tolist():
-        around = label[
-            0, max(r - half_width, 0) : r + half_width + 1, max(c - half_width, 0) : c + half_width + 1
-        ]
+        around = label[0, max(r - half_width, 0) : r + half_width + 1, max(c - half_width, 0) : c + half_width + 1]
         assert band[r, c].item() == float(around.min() != around.max())
 
 
@@ -60,9 +58,7 @@ def edges(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_constants_give_no_response() -> None:
     magnitude, laplacian = edges(torch.full((32, 32), 3.7))
-    torch.testing.assert_close(
-        magnitude, torch.full_like(magnitude, 1e-3)
-    )  # sqrt(1e-6) keeps the root smooth
+    torch.testing.assert_close(magnitude, torch.full_like(magnitude, 1e-3))  # sqrt(1e-6) keeps the root smooth
     assert laplacian.abs().max() < 1e-5
 
 
@@ -89,9 +85,7 @@ def test_a_step_answers_most_at_its_edge() -> None:
     image[:, 24:] = 1.0
     magnitude, laplacian = edges(image)
     assert (magnitude.argmax(-1) - (24 - 7)).abs().max() <= 1
-    assert (
-        laplacian[0, 10, :17].max() > 0.05 > laplacian[0, 10, 17:].max()
-    )  # bright side below, dark side above
+    assert laplacian[0, 10, :17].max() > 0.05 > laplacian[0, 10, 17:].max()  # bright side below, dark side above
 
 
 def test_each_image_channel_has_its_own_four_maps() -> None:
@@ -112,9 +106,7 @@ def test_it_starts_as_the_identity(stride: int, size: tuple[int, int]) -> None:
     rows, columns = size
     module = BoundaryEnhancement(10, 8, 3, stride)
     features = torch.randn(2, 8, rows // 4, columns // 4)
-    output = module(
-        torch.randn(2, 3, *size), torch.randn(2, 10, rows // 4, columns // 4), features, coarse(2, 4, size)
-    )
+    output = module(torch.randn(2, 3, *size), torch.randn(2, 10, rows // 4, columns // 4), features, coarse(2, 4, size))
     assert output.boundary.shape == (2, 3, rows // 4, columns // 4)
     wanted = (rows // stride, columns // stride)
     expected = F.interpolate(features, size=wanted, mode="bilinear") if stride == 2 else features

@@ -74,9 +74,7 @@ def test_saved_again_it_is_the_same_file(saved: Path, tmp_path: Path) -> None:
         assert (tmp_path / "again" / name).read_bytes() == (saved / name).read_bytes()
 
 
-def test_averaged_weights_may_be_written_instead(
-    make_model: Callable[..., TrainedModel], tmp_path: Path
-) -> None:
+def test_averaged_weights_may_be_written_instead(make_model: Callable[..., TrainedModel], tmp_path: Path) -> None:
     model = make_model()
     state = {k: v.clone() for k, v in model.network.state_dict().items()}
     state["decoder.class_tokens"] += 3
@@ -118,9 +116,7 @@ def test_facts_with_one_damaged_entry(saved: Path, name: str, value: Any) -> Non
     facts[name] = value
     if value == "missing":
         del facts[name]
-    harmless = (name == "architecture" and value in (None, {"a": 1})) or (
-        name == "facts" and value != "missing"
-    )
+    harmless = (name == "architecture" and value in (None, {"a": 1})) or (name == "facts" and value != "missing")
     (saved / FACTS).write_text(json.dumps(facts))
     if harmless:  # the published sizes fit, and what people read decides nothing
         load_model(saved)
@@ -139,9 +135,7 @@ def test_weights_that_cannot_be_used(saved: Path, damage: str) -> None:
 
         save_file({"weight": torch.zeros(2)}, path)
     else:
-        path.write_bytes(
-            {"empty": b"", "truncated": content[:-100], "header": b"\xff" * 8 + content[8:]}[damage]
-        )
+        path.write_bytes({"empty": b"", "truncated": content[:-100], "header": b"\xff" * 8 + content[8:]}[damage])
     error = refusal(saved)
     assert error.path == path and error.mend
 

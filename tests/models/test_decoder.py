@@ -12,9 +12,7 @@ WIDTH = 32
 
 def sam_decoder() -> SamMaskDecoder:
     torch.manual_seed(0)
-    config = SamMaskDecoderConfig(
-        hidden_size=WIDTH, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32
-    )
+    config = SamMaskDecoderConfig(hidden_size=WIDTH, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32)
     config._attn_implementation = "sdpa"
     return SamMaskDecoder(config).eval()
 

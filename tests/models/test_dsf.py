@@ -22,9 +22,7 @@ def embedding() -> torch.Tensor:
 
 def loss_of(pixels: torch.Tensor, queries: torch.Tensor, classes: torch.Tensor) -> float:
     nothing = torch.zeros(())
-    return contrastive_loss(
-        DsfOutput(nothing, nothing, nothing, nothing, pixels, queries, nothing), classes
-    ).item()
+    return contrastive_loss(DsfOutput(nothing, nothing, nothing, nothing, pixels, queries, nothing), classes).item()
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -85,9 +83,7 @@ def test_each_gate_scales_its_own_residual() -> None:
 
 def test_contrast_of_two_classes_by_hand() -> None:
     queries = torch.eye(2)
-    pixels = torch.tensor([[1.0, 0.0], [0.6, 0.8]]).T.view(
-        1, 2, 1, 2
-    )  # first token along query 0, second at 0.6, 0.8
+    pixels = torch.tensor([[1.0, 0.0], [0.6, 0.8]]).T.view(1, 2, 1, 2)  # first token along query 0, second at 0.6, 0.8
     classes = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 2, 1, 2)
     first = math.log(1 + math.exp((0 - 1) / TEMPERATURE))
     second = math.log(1 + math.exp((0.6 - 0.8) / TEMPERATURE))

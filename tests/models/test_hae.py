@@ -16,13 +16,9 @@ def make(taps: tuple[int, ...] = (8, 12, 20), **settings: object) -> Hierarchica
     return HierarchicalAttention(taps, CHANNELS, HaeConfig(width=8, **settings))
 
 
-def inputs(
-    taps: tuple[int, ...] = (8, 12, 20), sizes: tuple[int, ...] = (16, 8, 4)
-) -> tuple[tuple, torch.Tensor]:
+def inputs(taps: tuple[int, ...] = (8, 12, 20), sizes: tuple[int, ...] = (16, 8, 4)) -> tuple[tuple, torch.Tensor]:
     torch.manual_seed(1)
-    return tuple(torch.randn(2, c, n, 2 * n) for c, n in zip(taps, sizes, strict=True)), torch.randn(
-        2, CHANNELS, 4, 8
-    )
+    return tuple(torch.randn(2, c, n, 2 * n) for c, n in zip(taps, sizes, strict=True)), torch.randn(2, CHANNELS, 4, 8)
 
 
 def test_shapes_and_attention_that_sums_to_one() -> None:

@@ -77,9 +77,7 @@ def test_an_error_without_words_is_still_typed(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("proxies", "opens", "expected"), [({"https": "p"}, False, True), ({}, True, True), ({}, False, False)]
 )
-def test_reachable(
-    monkeypatch: pytest.MonkeyPatch, proxies: dict[str, str], opens: bool, expected: bool
-) -> None:
+def test_reachable(monkeypatch: pytest.MonkeyPatch, proxies: dict[str, str], opens: bool, expected: bool) -> None:
     class Socket:
         def close(self) -> None:
             pass

@@ -115,3 +115,10 @@ def test_a_copy_on_a_device_keeps_what_is_not_there() -> None:
     moved = Prompts.none(1).to("cpu")
     assert moved.masks is None and moved.has_mask is None
     assert with_masks(torch.ones(2, 3)).to("cpu").has_mask.sum() == 6
+
+
+def test_position_codes_keep_full_precision_under_autocast(encoder: PromptEncoder) -> None:
+    """In bfloat16 the phases, which run over many turns, would be off by a tenth."""
+    plain = encoder.position((6, 5))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(encoder.position((6, 5)), plain)

@@ -61,9 +61,7 @@ def embedding() -> Tensor:
     return torch.from_numpy(np.random.default_rng(1).normal(0, 0.2, (1, 256, 64, 64)).astype(np.float32))
 
 
-def ask(
-    reference: onnxruntime.InferenceSession, points: np.ndarray, kinds: np.ndarray, mask: Tensor | None
-) -> Tensor:
+def ask(reference: onnxruntime.InferenceSession, points: np.ndarray, kinds: np.ndarray, mask: Tensor | None) -> Tensor:
     """The export's low-resolution mask, ``1 x 1 x 256 x 256``: from three points on SAM's single mask."""
     feeds = {
         "image_embeddings": embedding().numpy(),

@@ -23,9 +23,7 @@ class Run:
         torch.manual_seed(0)
         self.network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.05)
-        self.average: dict[str, Tensor] = {
-            k: v.detach().clone() for k, v in self.network.state_dict().items()
-        }
+        self.average: dict[str, Tensor] = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         for _ in range(steps):
             self.step()
 

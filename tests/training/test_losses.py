@@ -55,9 +55,7 @@ def test_segmentation_loss_of_even_logits() -> None:
     """Three classes at a third each, over 4 pixels: 2 background, 1 and 1."""
     label = torch.tensor([[[0, 0], [1, 2]]])
     dice = 1 - (2 / 3 + 1) / (4 / 3 + 1 + 1)
-    assert segmentation_loss(torch.zeros(1, 3, 2, 2), label).item() == pytest.approx(
-        math.log(3) + dice, rel=1e-5
-    )
+    assert segmentation_loss(torch.zeros(1, 3, 2, 2), label).item() == pytest.approx(math.log(3) + dice, rel=1e-5)
 
 
 def test_sure_and_right_costs_nothing_sure_and_wrong_much() -> None:
@@ -143,9 +141,7 @@ WHOLE = {"mask", "coarse", "diversity", "drift", "boundary", "contrast"}
     ],
     ids=["whole", "no hae", "no bfe", "no dsf", "one pass", "plain"],
 )
-def test_terms_of_each_configuration(
-    make_network: Make, settings: dict[str, object], terms: set[str]
-) -> None:
+def test_terms_of_each_configuration(make_network: Make, settings: dict[str, object], terms: set[str]) -> None:
     network = make_network(**settings)
     output, label = run(network)
     found = loss_terms(output, label, network.config)
@@ -184,9 +180,5 @@ def test_diagnostics_say_what_each_module_does(make_network: Make) -> None:
     attention = [found[f"hae/attention_{level}"] for level in (1, 2, 3, 4)]
     assert sum(attention) == pytest.approx(1, abs=1e-5)
     assert found["hae/drift"] == pytest.approx(0, abs=1e-5)
-    assert (
-        0 < found["dsf/gate_semantic"] < 1
-        and 0 < found["dsf/gate_spatial"] < 1
-        and 0 < found["bfe/boundary"] < 1
-    )
+    assert 0 < found["dsf/gate_semantic"] < 1 and 0 < found["dsf/gate_spatial"] < 1 and 0 < found["bfe/boundary"] < 1
     assert diagnostics(MasgSamOutput(torch.zeros(1))) == {}

@@ -114,9 +114,7 @@ def test_a_named_precision_stands(precision: str) -> None:
         ({"avx512_bf16": False}, "fp32"),
     ],
 )
-def test_auto_on_a_processor(
-    monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], expected: str
-) -> None:
+def test_auto_on_a_processor(monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], expected: str) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
     assert resolve_precision("auto", "cpu") == expected
 

@@ -52,9 +52,7 @@ def kill_during(data: Path, out: Path, config: Config, folder: Path) -> int:
     """Start a training elsewhere and kill it without warning; the steps it had logged."""
     recipe = folder / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(to_dict(config)), encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(data), str(out), str(recipe)], stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(data), str(out), str(recipe)], stderr=subprocess.PIPE)
     wanted, log = random.randint(2, KILL_WITHIN), out / "log.jsonl"
     try:
         while not log.exists() or log.read_text(encoding="utf-8").count("\n") < wanted:
@@ -106,9 +104,7 @@ def interrupted(
     return data, out, tiny
 
 
-def test_a_run_that_only_lacks_its_model_writes_it(
-    interrupted: tuple[Path, Path, Config], tmp_path: Path
-) -> None:
+def test_a_run_that_only_lacks_its_model_writes_it(interrupted: tuple[Path, Path, Config], tmp_path: Path) -> None:
     data, out, config = interrupted
     assert run(data, out, config, resume=True) == run(data, tmp_path / "whole", config)
 
@@ -127,17 +123,13 @@ def test_other_settings_are_refused_but_other_saving_is_not(interrupted: tuple[P
     run(data, out, override(config, {"training.save_seconds": 5.0}), resume=True)
 
 
-def test_other_cases_are_refused(
-    interrupted: tuple[Path, Path, Config], make_dataset: Callable[..., Path]
-) -> None:
+def test_other_cases_are_refused(interrupted: tuple[Path, Path, Config], make_dataset: Callable[..., Path]) -> None:
     _, out, config = interrupted
     with pytest.raises(CheckpointError, match="another cases"):
         run(make_dataset(cases=3, name="more"), out, config, resume=True)
 
 
-def test_a_finished_run_is_left_alone(
-    make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path
-) -> None:
+def test_a_finished_run_is_left_alone(make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path) -> None:
     data = make_dataset()
     weights = run(data, tmp_path / "run", tiny)
     for resume in (False, True):

@@ -120,9 +120,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_state(
     assert all(value.isfinite().all() for value in resumed.plain.state_dict().values())
 
 
-def test_resumed_in_one_process_it_ends_in_the_same_weights(
-    build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_in_one_process_it_ends_in_the_same_weights(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = build("whole", training__steps=6).run()
     broken = build("broken", training__steps=6, training__save_seconds=1e-9)
     step = broken._step
@@ -176,9 +174,7 @@ def test_batches_of_kept_features_depend_on_the_step_alone(build: Build) -> None
 
 def test_kept_features_stay_true_while_the_channels_are_mixed(build: Build) -> None:
     """Two channels are mixed before the encoder: were that trained, kept features would be outdated."""
-    trainer = build(
-        channels=2, model__encoder__tuning="frozen", training__steps=4, training__cached_samples=4
-    )
+    trainer = build(channels=2, model__encoder__tuning="frozen", training__steps=4, training__cached_samples=4)
     before = trainer._encode(0)["neck"]
     trainer.run()
     torch.testing.assert_close(trainer._encode(0)["neck"], before)
