@@ -148,7 +148,9 @@ class TrainingConfig:
         "auto"
     )
     device: Annotated[str, Field(description="auto, cpu, cuda, mps")] = "auto"
-    workers: Annotated[int, Field(ge=0, description="processes that prepare samples")] = 0
+    workers: Annotated[
+        int | None, Field(ge=0, description="processes that prepare samples; none: some beside a GPU, else 0")
+    ] = None
     cached_samples: Annotated[Positive, Field(description="augmented samples encoded once for a frozen encoder")] = 256
     save_seconds: Annotated[float, Field(gt=0, description="seconds between checkpoints")] = 60.0
     trackers: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from masg_sam.training.progress import RunLog
 
 log = logging.getLogger(__name__)
 DIAGNOSTICS_EVERY = 10
+MOST_WORKERS = 8
 
 
 class Trainer:
@@ -143,9 +145,15 @@ class Trainer:
             yield from self._cached_batches(done)
             return
         left = Subset(self.samples, range(done * size, self.steps * size))
-        loader = DataLoader(left, batch_size=size, num_workers=self.config.workers)
+        loader = DataLoader(left, batch_size=size, num_workers=self._workers())
         for batch in loader:
             yield {k: v.to(self.accelerator.device) for k, v in batch.items()}
+
+    def _workers(self) -> int:
+        """A GPU waits for nobody; without one the cores are the network's."""
+        if self.config.workers is not None:
+            return self.config.workers
+        return min(MOST_WORKERS, (os.cpu_count() or 1) - 1) if self.accelerator.device.type == "cuda" else 0
 
     @torch.no_grad()
     def _encode(self, index: int) -> dict[str, Any]:
