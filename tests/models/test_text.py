@@ -40,7 +40,8 @@ class Encoder:
         rows = torch.zeros(len(texts), 200)
         rows[:, 0] = 5
         for row, item in enumerate(texts):
-            rows[row, 1 + self.seen.index(item)] = 1 + row  # lengths differ
+            rows[row, 1 + self.seen.index(item)] = 1
+            rows[row] *= 1 + row  # lengths differ
         return rows
 
 

@@ -133,7 +133,7 @@ def test_non_square_images_know_their_axes() -> None:
     """A transposed image with transposed tables and kernels gives the transposed embedding."""
     model, x = reference(), pixels(96, 160)
     turned = copy.deepcopy(model)
-    state = turned.state_dict()
+    state = {name: value.clone() for name, value in turned.state_dict().items()}
     state["pos_embed"] = state["pos_embed"].transpose(1, 2)
     for name in [name for name in state if name.endswith("rel_pos_h")]:
         other = name[:-1] + "w"

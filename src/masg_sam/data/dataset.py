@@ -16,6 +16,7 @@ from masg_sam.data.prompting import simulate_prompt
 from masg_sam.data.slices import resize_images, resize_labels, to_slices, with_neighbours, working_shape
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
+from masg_sam.errors import LabelError
 
 FOREGROUND_PART = 0.7  # of the samples, aimed at a class
 
@@ -62,6 +63,9 @@ class TrainingSamples(TorchDataset):
         seed: of everything random.
         mirror: whether flips are allowed.
         prompts: part of the samples that come with a prompt.
+
+    Raises:
+        LabelError: every label vanished when it was brought to the network's pixel size.
     """
 
     def __init__(
@@ -79,6 +83,12 @@ class TrainingSamples(TorchDataset):
         classes = range(1, task.labels.num_classes + 1)
         holding = {k: [_slices_with(case.labels, k) for case in self.cases] for k in classes}
         self.holding = {k: lists for k, lists in holding.items() if any(map(len, lists))}
+        if not self.holding:
+            raise LabelError(
+                "no labelled pixel is left at the network's pixel size",
+                found=f"pixels of {task.pixel:.2f} mm" if task.pixel else f"pictures of {max(task.size)} pixels",
+                mend="set a larger --data.size",
+            )
 
     def __len__(self) -> int:
         return self.length

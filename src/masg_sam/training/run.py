@@ -140,7 +140,6 @@ def build_network(task: Task, config: Config) -> tuple[MasgSamNetwork, dict[str,
     network = MasgSamNetwork(model, sam, classes, task.in_channels, vectors)
     if model.encoder.tuning == "frozen":
         network.encoder.requires_grad_(False)
-        network.adapter.requires_grad_(False)  # what the encoder saw once must stay what it sees
     elif model.encoder.tuning == "lora":
         network.encoder.add_lora(model.encoder.lora_rank)
     return network, facts, sam.architecture

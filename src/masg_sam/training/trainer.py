@@ -61,6 +61,8 @@ class Trainer:
         self.accelerator = make_accelerator(config, folder)
         self.samples = samples
         self.frozen = not any(p.requires_grad for p in network.encoder.parameters())
+        if self.frozen:
+            network.adapter.requires_grad_(False)  # what the encoder sees once must stay what it sees
         groups = parameter_groups(network, config)
         self.peaks = [group["lr"] for group in groups]
         optimizer = AdamW(groups, weight_decay=config.weight_decay)

@@ -284,8 +284,9 @@ def _fill(config: EncoderConfig, state: State, source: str) -> SamParts:
 
 def _published_architecture(name: str) -> SamConfig:
     sizes = {"sam-vit-b": (768, 12, 12), "sam-vit-l": (1024, 24, 16), "sam-vit-h": (1280, 32, 16)}
+    decoder = {"layer_norm_eps": 1e-5}  # as Meta's transformer has it; transformers' default is 1e-6
     if name == "mobile-sam":
-        return SamConfig()
+        return SamConfig(mask_decoder_config=decoder)
     width, depth, heads = sizes[name]
     last = [depth // 4 * (i + 1) - 1 for i in range(4)]
     return SamConfig(
@@ -295,7 +296,8 @@ def _published_architecture(name: str) -> SamConfig:
             "num_attention_heads": heads,
             "mlp_dim": 4 * width,
             "global_attn_indexes": last,
-        }
+        },
+        mask_decoder_config=decoder,
     )
 
 
@@ -315,6 +317,7 @@ def _read_cached(path: Path) -> tuple[State, str]:
             "the note beside the cached weights is damaged", path=path, found=error, mend=f"delete {path}"
         ) from error
     found = sha256(path)
+    note = note if isinstance(note, dict) else {}
     if found != note.get("sha256"):
         raise WeightsError(
             "cached weights are damaged",
