@@ -177,7 +177,8 @@ class MasgSam:
         if pictures:
             from masg_sam.inference.overlay import write_overlay
 
-            write_overlay(volume, {"prediction": found.mask}, labels.names, folder / PICTURES / f"{case.name}.png")
+            picture = folder / PICTURES / f"{case.name}.png"
+            write_overlay(volume, {"prediction": found.mask}, labels.names, picture, self.model.task.axis)
         counts = np.bincount(found.mask.ravel(), minlength=labels.num_classes + 1)[1:].tolist()
         millilitres = None if volume.is_picture else float(np.prod(volume.spacing)) / 1000
         return CaseResult(

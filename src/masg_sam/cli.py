@@ -151,7 +151,7 @@ def demo(
         "demo"
     ),
 ) -> None:
-    """Train on a few slices of the embedded sample, segment the whole head, show the scores and pictures."""
+    """Train on a few slices of the embedded sample, segment the whole brain, show the scores and pictures."""
     from masg_sam.demo import run_demo
 
     run_demo(out, notes, Console())
