@@ -26,6 +26,7 @@ SETTINGS = {
     "data.size": 64,
     "training.steps": 2,
     "training.batch_size": 2,
+    "training.calibration": 2,
     "training.trackers": [],
 }
 

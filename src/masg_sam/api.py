@@ -18,13 +18,14 @@ import numpy as np
 from rich.console import Console
 
 from masg_sam.config import Config
-from masg_sam.data.io import mask_suffix, merge_channels, read_image, write_label
+from masg_sam.data.io import file_slice, mask_suffix, merge_channels, read_image, write_label
 from masg_sam.data.layouts import Case, find_images
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import InputError, OutputError
 from masg_sam.files import write_text
 from masg_sam.inference.predictor import Predictor, Segmentation
 from masg_sam.inference.prompting import UserPrompt
+from masg_sam.inference.quality import assess, read_quality
 from masg_sam.models.checkpoint import FACTS, WEIGHTS, TrainedModel, load_model, save_model
 from masg_sam.models.hub import fetch_folder
 
@@ -46,6 +47,10 @@ class CaseResult:
         volume_ml: millilitres of each class; ``None`` in pictures, which have no millimetres.
         voxels: voxels of each class.
         confidence: mean probability of each class over its voxels, ``None`` where it was not found.
+        expected_dice: the Dice to expect of each class, by what the model learned of itself on its training
+            cases; ``None`` where it cannot be said.
+        warnings: what to know before trusting the mask, one sentence each.
+        label_next: the slices most worth labelling, the most doubtful first, numbered as in the file from 0.
         seconds: from reading to writing.
     """
 
@@ -54,6 +59,9 @@ class CaseResult:
     volume_ml: dict[str, float | None]
     voxels: dict[str, int]
     confidence: dict[str, float | None]
+    expected_dice: dict[str, float | None]
+    warnings: list[str]
+    label_next: list[int]
     seconds: float
 
     def to_json(self) -> str:
@@ -73,6 +81,7 @@ class MasgSam:
     def __init__(self, model: TrainedModel, device: str = "auto", batch_size: int = 8) -> None:
         self.model = model
         self.predictor = Predictor(model.network, model.task, resolve_device(device), batch_size)
+        self.quality = read_quality(model)
 
     @classmethod
     def from_pretrained(cls, location: PathLike, device: str = "auto", batch_size: int = 8) -> MasgSam:
@@ -179,6 +188,7 @@ class MasgSam:
 
             picture = folder / PICTURES / f"{case.name}.png"
             write_overlay(volume, {"prediction": found.mask}, labels.names, picture, self.model.task.axis)
+        assessment = assess(self.quality, self.predictor, volume, found)
         counts = np.bincount(found.mask.ravel(), minlength=labels.num_classes + 1)[1:].tolist()
         millilitres = None if volume.is_picture else float(np.prod(volume.spacing)) / 1000
         return CaseResult(
@@ -190,6 +200,9 @@ class MasgSam:
             },
             dict(zip(labels.names, counts, strict=True)),
             dict(zip(labels.names, found.confidence, strict=True)),
+            dict(zip(labels.names, assessment.expected_dice, strict=True)),
+            assessment.warnings,
+            [file_slice(volume, self.model.task.axis, number) for number in assessment.label_next],
             round(time.monotonic() - started, 3),
         )
 

@@ -152,6 +152,9 @@ class TrainingConfig:
         int | None, Field(ge=0, description="processes that prepare samples; none: some beside a GPU, else 0")
     ] = None
     cached_samples: Annotated[Positive, Field(description="augmented samples encoded once for a frozen encoder")] = 256
+    calibration: Annotated[
+        int, Field(ge=0, description="changed blocks of the training cases on which confidence is calibrated; 0: not")
+    ] = 24
     save_seconds: Annotated[float, Field(gt=0, description="seconds between checkpoints")] = 60.0
     trackers: Annotated[
         list[Literal["tensorboard", "mlflow"]], Field(description="where curves go beside log.jsonl")

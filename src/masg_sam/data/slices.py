@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -83,20 +83,34 @@ def unpad(image: Tensor, working: tuple[int, int]) -> Tensor:
     return image[..., top : top + working[0], left : left + working[1]]
 
 
-def network_batches(volume: Volume, task: Task, batch_size: int) -> Iterator[Tensor]:
+def network_batches(
+    volume: Volume, task: Task, batch_size: int, numbers: Sequence[int] | None = None
+) -> Iterator[Tensor]:
     """The network input of a volume, a few slices at a time: ``B x C x H x W``.
 
     Slices are resampled batch by batch, so memory does not grow with their number.
+
+    Args:
+        volume: its image.
+        task: how voxels become network input.
+        batch_size: slices at a time.
+        numbers: of the slices wanted, ascending; ``None`` for all.
     """
     slices = to_slices(task.intensity(volume.data), task.axis)
     working = working_shape(volume, task)
     canvas = canvas_shape(working, task)
-    for start in range(0, len(slices), batch_size):
-        stop = min(start + batch_size, len(slices))
-        first, last = max(start - task.reach, 0), min(stop + task.reach, len(slices))
-        block = torch.from_numpy(np.ascontiguousarray(slices[first:last]))
+    wanted = range(len(slices)) if numbers is None else numbers
+    for start in range(0, len(wanted), batch_size):
+        batch = wanted[start : start + batch_size]
+        near = sorted({min(max(i + d, 0), len(slices) - 1) for i in batch for d in range(-task.reach, task.reach + 1)})
+        block = torch.from_numpy(np.ascontiguousarray(slices[near]))
         block = pad_to(resize_images(block, working), canvas)
-        if task.reach:
-            yield torch.stack([with_neighbours(block, i - first, task.reach) for i in range(start, stop)])
-        else:
-            yield block[start - first : stop - first]
+        yield torch.stack([_with_known_neighbours(block, near, i, task.reach) for i in batch])
+
+
+def _with_known_neighbours(block: Tensor, near: list[int], number: int, reach: int) -> Tensor:
+    """Slice ``number`` as network input, from a block that holds the slices ``near``."""
+    if not reach:
+        return block[near.index(number)]
+    around = (min(max(number + step, near[0]), near[-1]) for step in (-reach, 0, reach))
+    return torch.cat([block[near.index(i)] for i in around])

@@ -13,8 +13,10 @@ from masg_sam.data.slices import canvas_shape, from_slices, in_plane, network_ba
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 from masg_sam.errors import ImageError
+from masg_sam.inference.opinions import SecondOpinions, choose_slices
 from masg_sam.inference.postprocess import keep_largest
 from masg_sam.inference.prompting import PromptBook, UserPrompt
+from masg_sam.inference.signals import Certainty, Signals, ratio
 from masg_sam.inference.smoothing import smooth_slices
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
@@ -28,11 +30,19 @@ class Segmentation:
 
     Attributes:
         mask: classes 0..K, ``Z x Y x X`` of uint8, on the volume's own grid.
-        confidence: mean probability of each class over the voxels given to it; ``None`` where there are none.
+        certainty: how sure the network was, before post-processing.
+        kept: part of each class's voxels that post-processing kept, ``K``; NaN where there were none.
     """
 
     mask: np.ndarray
-    confidence: tuple[float | None, ...]
+    certainty: Certainty
+    kept: np.ndarray
+
+    @property
+    def confidence(self) -> tuple[float | None, ...]:
+        """Mean probability of each class over the voxels given to it; ``None`` where there are none."""
+        means = ratio(self.certainty.inside.sum(0), self.certainty.voxels.sum(0))
+        return tuple(None if np.isnan(value) else round(float(value), 4) for value in means)
 
 
 class Predictor:
@@ -65,13 +75,29 @@ class Predictor:
         self._check(volume)
         sigma = 0.0 if volume.is_picture else SMOOTHING_MM / volume.spacing[self.task.axis]
         masks: list[np.ndarray] = []
-        tally = _Tally(self.task.labels.num_classes)
-        for probabilities in smooth_slices(self._probabilities(volume, prompts), sigma):
-            probability, mask = probabilities.max(1)
-            tally.add(mask, probability)
+        certainty: list[Certainty] = []
+        for probability in smooth_slices(self._probabilities(volume, prompts), sigma):
+            mask = probability.argmax(1)
+            certainty.append(Certainty.of(probability, mask))
             masks.append(mask.to(torch.uint8).cpu().numpy())
-        mask = from_slices(np.concatenate(masks), self.task.axis)
-        return Segmentation(keep_largest(mask, self.task.single), tally.means())
+        found = from_slices(np.concatenate(masks), self.task.axis)
+        kept = keep_largest(found, self.task.single)
+        counts = [np.bincount(mask.ravel(), minlength=len(self.task.labels.names) + 1)[1:] for mask in (kept, found)]
+        return Segmentation(kept, Certainty.joined(certainty), ratio(*counts))
+
+    @torch.inference_mode()
+    def signals(self, volume: Volume, found: Segmentation) -> Signals:
+        """Ask again about some of the slices, to learn how far the mask is to be trusted.
+
+        Args:
+            volume: its image.
+            found: what :meth:`segment` returned for it.
+        """
+        asked = choose_slices(found.certainty.voxels.sum(1))
+        opinions = SecondOpinions(self.network, self.task.labels.num_classes)
+        for batch in network_batches(volume, self.task, self.batch_size, asked):
+            opinions.ask(batch.to(self.device))
+        return opinions.signals(found.certainty, found.kept, asked)
 
     def _probabilities(self, volume: Volume, prompts: Sequence[UserPrompt]) -> Iterator[Tensor]:
         """Of each class in each slice, on the volume's own grid: ``B x K+1 x rows x columns``."""
@@ -98,20 +124,3 @@ class Predictor:
                 expected=f"{wanted} ({', '.join(self.task.channels)})",
                 mend="give every channel as in training (nnU-Net: one file each, _0000, _0001, ...)",
             )
-
-
-class _Tally:
-    """Adds up probabilities by class."""
-
-    def __init__(self, classes: int) -> None:
-        self.sums = torch.zeros(classes + 1, dtype=torch.float64)
-        self.counts = torch.zeros(classes + 1, dtype=torch.float64)
-
-    def add(self, mask: Tensor, probability: Tensor) -> None:
-        index = mask.flatten().cpu()
-        self.counts += torch.bincount(index, minlength=len(self.counts))
-        self.sums += torch.bincount(index, probability.flatten().double().cpu(), minlength=len(self.sums))
-
-    def means(self) -> tuple[float | None, ...]:
-        pairs = zip(self.sums[1:].tolist(), self.counts[1:].tolist(), strict=True)
-        return tuple(round(total / count, 4) if count else None for total, count in pairs)

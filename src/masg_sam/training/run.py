@@ -23,11 +23,13 @@ from masg_sam.data.layouts import Dataset, find_training_cases
 from masg_sam.data.task import Task
 from masg_sam.errors import ConfigError, OutputError
 from masg_sam.files import write_text
+from masg_sam.inference.predictor import Predictor
 from masg_sam.models.checkpoint import FACTS, TrainedModel, save_model
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import load_sam
 from masg_sam.models.text import TextVectors, embed_classes
 from masg_sam.training import checkpoint
+from masg_sam.training.calibration import calibrate
 from masg_sam.training.planning import make_task, plan_grid, plan_mirror, plan_steps, single_pieces
 from masg_sam.training.trainer import Trainer
 
@@ -80,10 +82,22 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
     trainer = Trainer(network, samples, steps, config.training, out, shared, console)
     average = trainer.run(resume)
     network.load_state_dict(average)
+    if config.training.calibration:
+        facts = facts | {"quality": _calibrate(network, prepared, config, trainer, console)}
     model = TrainedModel(network.cpu().eval(), prepared.task, config, architecture, facts)
     save_model(model, out)
     (out / checkpoint.FILE).unlink(missing_ok=True)
     return model
+
+
+def _calibrate(
+    network: MasgSamNetwork, prepared: Prepared, config: Config, trainer: Trainer, console: Console
+) -> dict[str, Any] | None:
+    console.print("calibrating confidence on changed training cases")
+    predictor = Predictor(network, prepared.task, str(trainer.accelerator.device))
+    training, labels = config.training, prepared.check.label_map
+    quality = calibrate(predictor, prepared.dataset.cases, labels, training.calibration, training.seed)
+    return None if quality is None else quality.to_dict()
 
 
 def prepare(data: Path, config: Config) -> Prepared:
@@ -203,7 +217,7 @@ def _announce(console: Console, prepared: Prepared, steps: int, facts: dict[str,
 def _shared_settings(config: Config) -> dict[str, Any]:
     """The settings that decide the weights; where to log and when to save do not."""
     values = to_dict(config)
-    for name in ("save_seconds", "trackers", "workers", "device"):
+    for name in ("calibration", "save_seconds", "trackers", "workers", "device"):
         values["training"].pop(name)
     return values
 

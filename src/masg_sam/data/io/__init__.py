@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from masg_sam.data.io.grid import merge_channels, same_grid
+from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError, ImageError, OutputError
@@ -39,6 +40,7 @@ READABLE_SUFFIXES = tuple(SUFFIXES)
 __all__ = [
     "READABLE_SUFFIXES",
     "case_stem",
+    "file_slice",
     "mask_suffix",
     "merge_channels",
     "read_image",
@@ -66,6 +68,9 @@ class ReaderWriter(Protocol):
 
     def mask_suffix(self, volume: Volume) -> str:
         """The ending a mask of this volume gets."""
+
+    def orientation(self, volume: Volume) -> Orientation | None:
+        """Between the file's axes and ours; ``None`` where they are the same."""
 
 
 def suffix_of(path: Path) -> str | None:
@@ -138,6 +143,12 @@ def write_label(mask: np.ndarray, like: Volume, path: Path) -> Path:
 def mask_suffix(volume: Volume) -> str:
     """The ending of the file a mask of this volume is written to."""
     return _format(volume.geometry.format).mask_suffix(volume)
+
+
+def file_slice(volume: Volume, axis: int, number: int) -> int:
+    """The number that the file's own order, and so a viewer, gives to our slice ``number`` along ``axis``."""
+    orientation = _format(volume.geometry.format).orientation(volume)
+    return number if orientation is None else orientation.slice_in_file(axis, number, volume.shape[axis])
 
 
 def _read(path: Path, label: bool = False) -> Volume:

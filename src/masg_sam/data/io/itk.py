@@ -57,6 +57,11 @@ def write(mask: np.ndarray, like: Volume, path: Path) -> None:
         raise OSError(str(error).strip().splitlines()[-1]) from error
 
 
+def orientation(volume: Volume) -> Orientation:
+    """Between the file's axes and ours."""
+    return volume.geometry.header[1]
+
+
 def mask_suffix(volume: Volume) -> str:
     """The image's own format, with header and voxels in one file."""
     return ".nrrd" if volume.path.suffix.lower() in (".nrrd", ".nhdr") else ".mha"

@@ -66,6 +66,11 @@ def write(mask: np.ndarray, like: Volume, path: Path) -> None:
     nib.save(kind(voxels, None, header), path)  # without an affine, the header's forms stay as they are
 
 
+def orientation(volume: Volume) -> Orientation:
+    """Between the file's axes and ours."""
+    return volume.geometry.header[1]
+
+
 def mask_suffix(volume: Volume) -> str:
     """Masks are compressed, whatever the image was."""
     return ".nii.gz"

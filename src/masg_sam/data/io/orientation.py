@@ -40,6 +40,11 @@ class Orientation:
             back[int(target)] = (source, direction)
         return apply_orientation(mask.transpose(2, 1, 0), back)
 
+    def slice_in_file(self, axis: int, number: int, length: int) -> int:
+        """Number, in the file's own order, of our slice ``number`` along axis 0, 1 or 2 of ``Z, Y, X``."""
+        directions = {int(ours): direction for ours, direction in self.axes}
+        return number if directions[2 - axis] > 0 else length - 1 - number
+
     def affine(self, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Affine of the turned array, from that of the file and its shape ``x, y, z``."""
         return affine @ inv_ornt_aff(self.axes, shape)

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from masg_sam.data.io.limits import damaged
+from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import ImageError
 
@@ -53,6 +54,11 @@ def read(path: Path, *, label: bool = False) -> Volume:
 def write(mask: np.ndarray, like: Volume, path: Path) -> None:
     """Write a grey PNG, 8 or 16 bit, one value a class."""
     Image.fromarray(mask[0]).save(path, format="PNG")
+
+
+def orientation(volume: Volume) -> Orientation | None:
+    """Between the file's axes and ours; none: rows and columns of a picture stay as they are."""
+    return None
 
 
 def mask_suffix(volume: Volume) -> str:

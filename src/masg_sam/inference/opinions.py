@@ -1,0 +1,116 @@
+"""Second opinions: the same slices changed, and the mask prompted with its own boxes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from masg_sam.inference.signals import Agreement, Certainty, Signals
+from masg_sam.models.masg_sam import MasgSamNetwork
+from masg_sam.models.sam.layers import resize
+from masg_sam.models.sam.prompts import BOX_END, BOX_START, PADDING, Prompts
+
+MOST_SLICES = 16  # of a scan that are asked again
+# Turned by radians, scaled, contrast multiplied, brightness added: changes a segmentation should survive.
+VIEWS = ((math.pi / 18, 1.12, 1.15, 0.1), (-math.pi / 18, 0.9, 0.85, -0.1))
+
+
+def choose_slices(voxels: np.ndarray) -> tuple[int, ...]:
+    """At most 16 slices, evenly spread through those where something was found, or through all.
+
+    Args:
+        voxels: found in each slice, ``S``.
+    """
+    held = np.flatnonzero(voxels)
+    among = held if len(held) else np.arange(len(voxels))
+    places = np.linspace(0, len(among) - 1, min(MOST_SLICES, len(among))).round().astype(int)
+    return tuple(int(among[i]) for i in sorted(set(places.tolist())))
+
+
+class SecondOpinions:
+    """Asks a network again about slices it has segmented.
+
+    Args:
+        network: trained, in evaluation mode.
+        classes: foreground classes K.
+    """
+
+    def __init__(self, network: MasgSamNetwork, classes: int) -> None:
+        self.network, self.classes = network, classes
+        self.steady: list[Agreement] = []
+        self.prompted: list[Agreement] = []
+        self.embeddings: list[np.ndarray] = []
+
+    def ask(self, batch: Tensor) -> None:
+        """Take in a batch of network input, ``B x C x H x W``."""
+        size = (batch.shape[-2], batch.shape[-1])
+        pixels = self.network.adapter(batch)
+        encoded = self.network.encoder(pixels)
+        first = _mask(self.network.segment(pixels, encoded).logits, size)
+        summary = torch.cat([encoded.neck.float().mean((2, 3)), encoded.neck.float().std((2, 3))], 1)  # B x 2D
+        self.embeddings.append(summary.cpu().numpy())
+        self.steady += [Agreement.of(first, self._view(batch, view), self.classes) for view in VIEWS]
+        if self.network.plain is None:
+            prompts, asked = _own_boxes(first, self.classes)
+            second = _mask(self.network.segment(pixels, encoded, prompts.to(batch.device)).logits, size)
+            agreement = Agreement.of(first, second, self.classes)
+            fields = (agreement.voxels * asked, agreement.again * asked, agreement.both * asked)
+            self.prompted.append(Agreement(*fields))
+
+    def signals(self, certainty: Certainty, kept: np.ndarray, asked: tuple[int, ...]) -> Signals:
+        """Everything that was seen of the case, put together.
+
+        Args:
+            certainty: of all slices.
+            kept: part of each class's voxels that post-processing kept, ``K``.
+            asked: numbers of the slices that were asked about.
+        """
+        prompted = Agreement.joined(self.prompted) if self.prompted else None
+        embedding = np.concatenate(self.embeddings).mean(0)
+        return Signals(certainty, Agreement.joined(self.steady), prompted, kept, embedding, asked)
+
+    def _view(self, batch: Tensor, view: tuple[float, float, float, float]) -> Tensor:
+        """The mask of a changed batch, changed back: ``B x H x W``."""
+        angle, scale, contrast, brightness = view
+        changed = _warp(batch * contrast + brightness, angle, scale)
+        logits = resize(self.network(changed).logits.float(), batch.shape[-2:])
+        return _warp(logits.softmax(1), -angle, 1 / scale, padding="border").argmax(1)
+
+
+def _warp(image: Tensor, angle: float, scale: float, padding: str = "zeros") -> Tensor:
+    """Turn about the middle and scale, ``B x C x H x W``; the inverse takes ``-angle`` and ``1 / scale``."""
+    height, width = image.shape[-2:]
+    cosine, sine, ratio = math.cos(angle) / scale, math.sin(angle) / scale, height / width
+    theta = torch.tensor([[cosine, -sine * ratio, 0.0], [sine / ratio, cosine, 0.0]])
+    grid = F.affine_grid(theta.expand(len(image), 2, 3), list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid.to(image), mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def _mask(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return resize(logits.float(), size).argmax(1)
+
+
+def _own_boxes(mask: Tensor, classes: int) -> tuple[Prompts, np.ndarray]:
+    """For each slice the box of one class it holds, the next class for the next slice.
+
+    Returns:
+        The prompts, and which class was asked in which slice, ``B x K`` of 0 and 1.
+    """
+    points = torch.zeros(len(mask), 2, 2)
+    kinds = torch.full((len(mask), 2), PADDING)
+    numbers = torch.zeros_like(kinds)
+    asked = np.zeros((len(mask), classes))
+    for i, one in enumerate(mask.cpu()):
+        present = [k for k in torch.unique(one).tolist() if k]
+        if not present:
+            continue
+        k = present[i % len(present)]
+        rows, columns = torch.nonzero(one == k, as_tuple=True)
+        points[i] = torch.stack([torch.stack([columns.min(), rows.min()]), torch.stack([columns.max(), rows.max()])])
+        kinds[i] = torch.tensor([BOX_START, BOX_END])
+        numbers[i], asked[i, k - 1] = k, 1
+    return Prompts(points, kinds, numbers), asked

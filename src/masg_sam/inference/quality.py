@@ -1,0 +1,195 @@
+"""Quality without labels: the Dice to expect, warnings, and the slices most worth labelling next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from masg_sam.data.task import Task
+from masg_sam.data.volume import Volume
+from masg_sam.errors import CheckpointError
+from masg_sam.inference.familiarity import Familiarity
+from masg_sam.inference.predictor import Predictor, Segmentation
+from masg_sam.inference.signals import NAMES, Certainty, Signals
+from masg_sam.models.checkpoint import TrainedModel
+
+NEAREST, FARTHEST = 0.01, 0.99  # signals and Dice are kept this far from 0 and 1, where a logit has no end
+LEAST_SPREAD = 1e-3  # of a signal's logits; one that does not vary says nothing
+FLAT, STEEP = 0.1, 3.0  # bounds of the slope: better signals never mean a worse mask
+DOUBTFUL = 0.5  # an expected Dice below this is worth a warning
+NEXT_SLICES = 3
+APART = 12  # slices to label lie at least a 12th of the scan apart
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From signals to the Dice to expect: ``logit(Dice) = intercept + slope * z``.
+
+    ``z`` is the mean of the signals' logits, each standardised over the calibration cases.
+
+    Attributes:
+        centre, spread: of each signal's logit over the calibration cases; signals without spread are left out.
+        intercept, slope: of the line.
+        cases: number of class masks it was fitted on.
+        error: mean absolute difference between expected and true Dice on them.
+    """
+
+    centre: dict[str, float]
+    spread: dict[str, float]
+    intercept: float
+    slope: float
+    cases: int
+    error: float
+
+    @classmethod
+    def fit(cls, signals: Sequence[dict[str, float]], dice: Sequence[float]) -> Calibration:
+        """Fit on class masks whose labels are known.
+
+        Args:
+            signals: of each mask, by name; undefined ones are NaN.
+            dice: true Dice of each mask.
+        """
+        centre, spread = {}, {}
+        for name in NAMES:
+            logits = [_logit(one[name]) for one in signals if not np.isnan(one[name])]
+            if logits and np.std(logits) > LEAST_SPREAD:
+                centre[name], spread[name] = float(np.mean(logits)), float(np.std(logits))
+        z = np.array([_standing(one, centre, spread) for one in signals])
+        target = _logit(np.asarray(dice))
+        slope = float(np.clip(np.cov(z, target, bias=True)[0, 1] / z.var(), FLAT, STEEP)) if z.var() > 0 else FLAT
+        intercept = float(target.mean() - slope * z.mean())
+        error = float(np.abs(_sigmoid(intercept + slope * z) - dice).mean())
+        return cls(centre, spread, intercept, slope, len(dice), error)
+
+    def expect(self, signals: dict[str, float]) -> float:
+        """The Dice to expect of a class mask with these signals."""
+        return float(_sigmoid(self.intercept + self.slope * _standing(signals, self.centre, self.spread)))
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a model knows about how far to trust it.
+
+    Attributes:
+        calibration: from signals to Dice.
+        familiarity: what the training cases look like.
+        always: for each class, whether every training label holds it.
+    """
+
+    calibration: Calibration
+    familiarity: Familiarity
+    always: tuple[bool, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Quality:
+        """The inverse of :meth:`to_dict`."""
+        calibration = Calibration(**values["calibration"])
+        return cls(calibration, Familiarity.from_dict(values["familiarity"]), tuple(values["always"]))
+
+    def expected_dice(self, signals: Signals) -> tuple[float | None, ...]:
+        """Of each class; 0 where a class that every training label holds was not found, ``None`` for other such."""
+        by_class = signals.by_class()
+        found = signals.certainty.voxels.sum(0) > 0
+        return tuple(
+            round(self.calibration.expect({name: float(values[k]) for name, values in by_class.items()}), 4)
+            if found[k]
+            else (0.0 if always else None)
+            for k, always in enumerate(self.always)
+        )
+
+    def warnings(self, volume: Volume, signals: Signals, task: Task) -> list[str]:
+        """What a reader should know before trusting the mask, one sentence each."""
+        notes = self.familiarity.warnings(volume, signals, task)
+        expected = self.expected_dice(signals)
+        for name, dice, voxels in zip(task.labels.names, expected, signals.certainty.voxels.sum(0), strict=True):
+            if dice is not None and not voxels:
+                notes.append(f"{name} was not found, though every training label holds it")
+            elif dice is not None and dice < DOUBTFUL:
+                notes.append(f"{name}: a Dice of only about {dice:.2f} is to be expected")
+        return notes
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is said of a segmented case.
+
+    Attributes:
+        expected_dice: of each class; ``None`` where it cannot be said.
+        warnings: one sentence each.
+        label_next: slices most worth labelling, the most doubtful first.
+    """
+
+    expected_dice: tuple[float | None, ...]
+    warnings: list[str]
+    label_next: list[int]
+
+
+def assess(quality: Quality | None, predictor: Predictor, volume: Volume, found: Segmentation) -> Assessment:
+    """Ask the network again about a case, and say how far to trust its mask.
+
+    Args:
+        quality: of the model; ``None`` for one that was not calibrated: only the slices can be told then.
+        predictor: that segmented the case.
+        volume: the case.
+        found: what the predictor returned for it.
+    """
+    if quality is None:
+        return Assessment((None,) * len(found.confidence), [], label_next(found.certainty))
+    signals = predictor.signals(volume, found)
+    return Assessment(
+        quality.expected_dice(signals),
+        quality.warnings(volume, signals, predictor.task),
+        label_next(found.certainty),
+    )
+
+
+def read_quality(model: TrainedModel) -> Quality | None:
+    """What a model learned of itself; ``None`` for one that was not calibrated.
+
+    Raises:
+        CheckpointError: the facts are damaged.
+    """
+    facts = model.facts.get("quality")
+    if facts is None:
+        return None
+    try:
+        return Quality.from_dict(facts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            "what the model learned of its quality is damaged",
+            found=f"{type(error).__name__}: {error}",
+            mend="copy the whole folder again, or train again",
+        ) from error
+
+
+def label_next(certainty: Certainty) -> list[int]:
+    """The slices most worth labelling: those with the most doubtful voxels, some slices apart from each other."""
+    doubt = certainty.doubt()
+    gap = max(1, len(doubt) // APART)
+    chosen: list[int] = []
+    for number in np.argsort(-doubt, kind="stable").tolist():
+        if len(chosen) < NEXT_SLICES and doubt[number] > 0 and all(abs(number - other) >= gap for other in chosen):
+            chosen.append(number)
+    return chosen
+
+
+def _standing(signals: dict[str, float], centre: dict[str, float], spread: dict[str, float]) -> float:
+    """Mean of the defined signals' logits, standardised; 0, the middle, where none is defined."""
+    z = [(_logit(signals[name]) - centre[name]) / spread[name] for name in centre if not np.isnan(signals[name])]
+    return float(np.mean(z)) if z else 0.0
+
+
+def _logit(value: Any) -> Any:
+    clipped = np.clip(value, NEAREST, FARTHEST)
+    return np.log(clipped / (1 - clipped))
+
+
+def _sigmoid(value: Any) -> Any:
+    return 1 / (1 + np.exp(-value))

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from masg_sam.inference import opinions as module
+from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions, choose_slices
+from masg_sam.models.masg_sam import MasgSamNetwork
+from masg_sam.models.sam.prompts import BOX_END, BOX_START, PADDING
+
+
+def test_slices_are_spread_through_what_was_found() -> None:
+    voxels = np.zeros(100)
+    voxels[30:70] = 5
+    chosen = choose_slices(voxels)
+    assert len(chosen) == MOST_SLICES and (chosen[0], chosen[-1]) == (30, 69)
+    assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
+
+
+def test_few_slices_are_all_asked() -> None:
+    assert choose_slices(np.array([0, 1, 0, 1])) == (1, 3)
+
+
+def test_where_nothing_was_found_the_whole_scan_is_asked() -> None:
+    chosen = choose_slices(np.zeros(40))
+    assert (chosen[0], chosen[-1]) == (0, 39) and len(chosen) == MOST_SLICES
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+def test_a_warp_and_its_inverse_cancel(size: tuple[int, int]) -> None:
+    rows, columns = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in size), indexing="ij")
+    blob = torch.exp(-8 * (rows**2 + (columns - 0.2) ** 2))[None, None]
+    for angle, scale, *_ in module.VIEWS:
+        there = module._warp(blob, angle, scale)
+        assert (there - blob).abs().max() > 0.05
+        assert (module._warp(there, -angle, 1 / scale) - blob).abs().max() < 0.02
+
+
+def test_a_turn_is_a_turn_on_an_oblong_image() -> None:
+    """A point at the right of the middle goes up or down by the angle, whatever the sides."""
+    image = torch.zeros(1, 1, 65, 97)
+    image[0, 0, 32, 72] = 1.0  # 24 pixels to the right
+    turned = module._warp(image, np.pi / 6, 1.0)[0, 0]
+    row, column = np.unravel_index(int(turned.argmax()), turned.shape)
+    assert abs(np.hypot(row - 32, column - 48) - 24) < 1.5
+    assert abs(abs(np.degrees(np.arctan2(row - 32, column - 48))) - 30) < 3
+
+
+def test_boxes_go_round_the_classes() -> None:
+    mask = torch.zeros(3, 8, 8, dtype=torch.long)
+    mask[:, 1:3, 2:5], mask[:, 6, 6] = 1, 2
+    mask[2] = 0
+    prompts, asked = module._own_boxes(mask, 2)
+    assert asked.tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert prompts.points[0].tolist() == [[2, 1], [4, 2]] and prompts.points[1].tolist() == [[6, 6], [6, 6]]
+    assert prompts.kinds.tolist() == [[BOX_START, BOX_END], [BOX_START, BOX_END], [PADDING, PADDING]]
+    assert prompts.classes.tolist() == [[1, 1], [2, 2], [0, 0]]
+
+
+@torch.inference_mode()
+def ask(network: MasgSamNetwork) -> SecondOpinions:
+    opinions = SecondOpinions(network.eval(), 2)
+    for part in torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(0)).split(3):
+        opinions.ask(part)
+    return opinions
+
+
+def test_every_slice_is_asked_in_every_way(make_network: Callable[..., MasgSamNetwork]) -> None:
+    network = make_network(encoder__weights="scratch")
+    opinions = ask(network)
+    found = opinions.signals(None, np.array([1.0, 1.0]), tuple(range(5)))  # type: ignore[arg-type]
+    assert found.steady.voxels.shape == (5 * len(module.VIEWS), 2)
+    assert found.prompted is not None and found.prompted.voxels.shape == (5, 2)
+    assert found.embedding.shape == (2 * 256,) and np.isfinite(found.embedding).all()
+
+
+def test_the_plain_decoder_takes_no_prompts(make_network: Callable[..., MasgSamNetwork]) -> None:
+    opinions = ask(make_network(encoder__weights="scratch", decoder__kind="fpn"))
+    assert opinions.signals(None, np.ones(2), (0,)).prompted is None  # type: ignore[arg-type]

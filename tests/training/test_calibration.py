@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from masg_sam.api import MasgSam, train
+from masg_sam.config import Config, override
+from masg_sam.data.layouts import find_training_cases
+from masg_sam.data.task import Task
+from masg_sam.data.volume import Geometry, Volume
+from masg_sam.training.calibration import BLOCK_SLICES, calibrate, change, cut_block
+
+Make = Callable[..., Task]
+
+
+def scan(shape: tuple[int, ...] = (40, 30, 30)) -> tuple[Volume, np.ndarray]:
+    """A bright ball in noise."""
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
+    label = (((grid - np.array([n / 2 for n in shape])[:, None, None, None]) ** 2).sum(0) < 64).astype(np.uint8)
+    data = (label * 50 + np.random.default_rng(0).normal(100, 5, shape))[None].astype(np.float32)
+    return Volume(data, (1.0, 1.0, 1.0), np.eye(4), Geometry("array", shape, None), Path("x")), label
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_block_holds_a_class(axis: int) -> None:
+    volume, label = scan()
+    for seed in range(5):
+        image, target = cut_block(volume, label, axis, np.random.default_rng(seed))
+        assert image.shape == target.shape and target.shape[axis] == BLOCK_SLICES and target.any()
+        np.testing.assert_allclose(image.data[0][target > 0].mean(), 150, atol=2)
+
+
+def test_a_picture_is_its_own_block() -> None:
+    volume, label = scan((1, 30, 30))
+    image, target = cut_block(volume, label, 0, np.random.default_rng(0))
+    assert np.array_equal(image.data, volume.data) and np.array_equal(target, label)
+
+
+def test_strength_nothing_changes_nothing(make_task: Make) -> None:
+    volume, label = scan()
+    image, target = change(volume, label, 0.0, make_task(), np.random.default_rng(0))
+    np.testing.assert_allclose(image.data, volume.data, atol=1e-3)
+    assert np.array_equal(target, label)
+
+
+def test_the_stronger_the_farther_from_the_image(make_task: Make) -> None:
+    volume, label = scan()
+
+    def difference(strength: float) -> float:
+        images = (change(volume, label, strength, make_task(), np.random.default_rng(s))[0] for s in range(6))
+        return float(np.mean([np.abs(image.data - volume.data).mean() for image in images]))
+
+    assert 0 < difference(0.2) < difference(0.6) < difference(1.0)
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_image_and_label_turn_together_within_the_slices(make_task: Make, plane: str) -> None:
+    volume, label = scan()
+    label[:, 10:14, 22:26] = 2
+    volume.data[0][label == 2] = 400
+    task = make_task(2, plane=plane)
+    image, target = change(volume, label, 0.5, task, np.random.default_rng(3))
+    assert set(np.unique(target)) == {0, 1, 2} and target.shape == label.shape and target.dtype == label.dtype
+    middle = np.abs(image.data[0]) > 250
+    assert (middle & (target == 2)).sum() > 0.6 * (target == 2).sum()
+
+
+def test_calibration_of_a_trained_model(make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path) -> None:
+    data = make_dataset(cases=2)
+    config = override(tiny, {"training.steps": 25, "training.calibration": 6})
+    model = train(data, tmp_path / "run", config)
+    assert model.quality is not None and model.quality.calibration.cases <= 6
+    assert model.quality.familiarity.limit > 0 and model.quality.always == (True,)
+    again = calibrate(model.predictor, find_training_cases(data).cases, model.model.task.labels, 6, 0)
+    assert again == model.quality
+    assert MasgSam.from_pretrained(tmp_path / "run").quality == model.quality
+
+
+def test_calibration_can_be_left_out(make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path) -> None:
+    model = train(make_dataset(), tmp_path / "run", override(tiny, {"training.calibration": 0}))
+    assert model.quality is None
+    (result,) = model.predict(tmp_path / "blobs" / "imagesTs", tmp_path / "masks")
+    assert set(result.expected_dice.values()) == {None} and result.warnings == []
