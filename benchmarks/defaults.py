@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
 
 HERE = Path(__file__).parent
 RESULTS, TABLE = HERE / "results", HERE / "RESULTS.md"
@@ -84,9 +89,41 @@ def run_one(data: Path, work: Path, name: str, method: str, seed: int) -> dict[s
         "sd": report.get("sd"),
         "classes": report["classes"],
         "cases": len(report["cases"]),
+        "confidence": confidence(masks / "predictions.jsonl", report),
         "commit": commit(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
     }
+
+
+def confidence(predictions: Path, report: dict[str, Any]) -> dict[str, float] | None:
+    """The Dice that prediction expected of each case against the true one, each the mean over its classes.
+
+    Returns:
+        Spearman's rho, mean absolute and signed error, and the part of the worst fifth by Dice that is in the worst
+        fifth by expected Dice; ``None`` where nothing was expected.
+    """
+    lines = (json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines())
+    expected = {line["case"]: average(line["expected_dice"].values()) for line in lines}
+    true = {case["case"]: average(one["dice"] for one in case["classes"].values()) for case in report["cases"]}
+    pairs = [(expected[case], dice) for case, dice in true.items() if None not in (dice, expected.get(case))]
+    if len(pairs) < 3:
+        return None
+    said, was = np.array(pairs).T
+    fifth = math.ceil(len(pairs) / 5)
+    worst = set(np.argsort(said, kind="stable")[:fifth]) & set(np.argsort(was, kind="stable")[:fifth])
+    return {
+        "cases": len(pairs),
+        "spearman": float(spearmanr(said, was).statistic),
+        "error": float(np.abs(said - was).mean()),
+        "bias": float((said - was).mean()),
+        "worst_fifth": len(worst) / fifth,
+    }
+
+
+def average(values: Iterable[float | None]) -> float | None:
+    """Mean of what is defined."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def measure(command: list[str]) -> dict[str, float]:
@@ -147,6 +184,16 @@ def table(_: argparse.Namespace) -> None:
         lines.append(
             f"| {PROTOCOLS[record['dataset']].title} | {record['method']} | {record['seed']} | {', '.join(parts)} |"
         )
+    lines += ["", "## Confidence against Dice", ""]
+    lines += [
+        "`predict` says, without labels, which Dice to expect of a case. Rho is Spearman's, over the test cases; the",
+        "error is the mean absolute difference to the true Dice, the bias the mean signed one; the last column is the",
+        "part of the worst fifth of the cases by Dice that is in the worst fifth by expected Dice.",
+        "",
+        "| dataset | method | seed | cases | rho | error | bias | worst fifth found |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [trust_row(record) for record in sorted(records, key=order) if record.get("confidence")]
     lines += ["", "## How each was run", ""]
     for record in sorted(records, key=order):
         lines.append(
@@ -183,6 +230,14 @@ def row(record: dict[str, Any]) -> str:
         number(trained.get("peak_gb"), 1),
     ]
     return "| " + " | ".join([*cells, number(record["predict"]["minutes"], 1)]) + " |"
+
+
+def trust_row(record: dict[str, Any]) -> str:
+    """One line of the table of confidence."""
+    found = record["confidence"]
+    cells = [PROTOCOLS[record["dataset"]].title, record["method"], str(record["seed"]), str(found["cases"])]
+    cells += [number(found["spearman"], 2), number(found["error"]), f"{found['bias']:+.3f}"]
+    return "| " + " | ".join([*cells, f"{found['worst_fifth']:.0%}"]) + " |"
 
 
 def number(value: float | None, digits: int = 3) -> str:
