@@ -125,7 +125,6 @@ def test_one_bad_file_does_not_stop_the_others(
         (["predict", "nowhere", "data", "--out", "masks"], "no trained model"),
         (["evaluate", "nowhere", "data"], "no such"),
         (["train", "data", "--out", "run", "--model.encoder.weights", "/missing.pt"], "no such weights"),
-        (["train", "data", "--out", "run", "--model.encoder.tuning", "lora"], "LoRA needs"),
     ],
 )
 def test_wrong_calls_exit_with_two_and_write_nothing(

@@ -154,18 +154,18 @@ def test_three_channels_pass_untouched() -> None:
     assert adapter(x) is x and not list(adapter.parameters())
 
 
-def test_low_rank_updates_merge_into_plain_weights(small: Config) -> None:
-    """Only a ViT takes updates; a small one here. The merged state fits a network without them."""
+@pytest.mark.parametrize("name", ["mobile-sam", "sam-vit-b"])
+def test_low_rank_updates_merge_into_plain_weights(small: Config, name: str) -> None:
+    """The merged state fits a network without updates, and gives the same masks."""
     from transformers import SamConfig
 
     from masg_sam.config import override
     from masg_sam.models.sam.vit import tiny_vision_config
     from masg_sam.models.sam.weights import build_sam
 
-    config = override(small, {"model.encoder.name": "sam-vit-b", "model.dsf.enabled": False}).model
-    architecture = SamConfig(
-        vision_config=tiny_vision_config(output_channels=256, initializer_range=0.1).to_dict()
-    ).to_dict()
+    config = override(small, {"model.encoder.name": name, "model.dsf.enabled": False}).model
+    vision = tiny_vision_config(output_channels=256, initializer_range=0.1).to_dict()
+    architecture = SamConfig(vision_config=vision).to_dict() if name == "sam-vit-b" else None
     torch.manual_seed(0)
     tuned = MasgSamNetwork(config, build_sam(config.encoder, architecture), 1)
     tuned.encoder.add_lora(rank=2)

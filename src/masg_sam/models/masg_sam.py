@@ -150,12 +150,9 @@ class MasgSamNetwork(nn.Module):
 
     def encoder_merged(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The state with the encoder's LoRA updates, where there are any, added to the weights they update."""
-        merge = getattr(self.encoder, "merge_state", None)
-        if merge is None:
-            return state
         own = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
         rest = {k: v for k, v in state.items() if not k.startswith("encoder.")}
-        return rest | {f"encoder.{k}": v for k, v in merge(own).items()}
+        return rest | {f"encoder.{k}": v for k, v in self.encoder.merge_state(own).items()}
 
     def _decode(
         self,

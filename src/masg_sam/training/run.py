@@ -21,7 +21,7 @@ from masg_sam.data.dataset import TrainingCase, TrainingSamples, prepare_case
 from masg_sam.data.intensity import fit_intensity
 from masg_sam.data.layouts import Dataset, find_training_cases
 from masg_sam.data.task import Task
-from masg_sam.errors import ConfigError, OutputError
+from masg_sam.errors import OutputError
 from masg_sam.files import write_text
 from masg_sam.inference.predictor import Predictor
 from masg_sam.models.checkpoint import FACTS, TrainedModel, save_model
@@ -133,16 +133,8 @@ def build_network(task: Task, config: Config) -> tuple[MasgSamNetwork, dict[str,
 
     Raises:
         WeightsError: weights or text encoder are not to be had.
-        ConfigError: LoRA on an encoder that has none.
     """
     model = config.model
-    if model.encoder.tuning == "lora" and model.encoder.name == "mobile-sam":
-        raise ConfigError(
-            "LoRA needs one of SAM's ViT encoders",
-            found="mobile-sam",
-            expected="sam-vit-b, sam-vit-l or sam-vit-h",
-            mend="set --model.encoder.name sam-vit-b, or --model.encoder.tuning full or frozen",
-        )
     sam = load_sam(model.encoder)
     facts: dict[str, Any] = {"weights": sam.source, "versions": package_versions()}
     text: TextVectors | None = None

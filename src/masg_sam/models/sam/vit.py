@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import SamVisionConfig
@@ -17,9 +16,6 @@ from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from masg_sam.errors import WeightsError
 from masg_sam.models.sam.encoder import EncoderFeatures, SamEncoder
-
-LORA_TARGET = "qkv"
-ADAPTER = "default"  # peft's name of the one adapter
 
 
 class VitEncoder(SamEncoder):
@@ -50,7 +46,6 @@ class VitEncoder(SamEncoder):
         self.tap_channels = (config.hidden_size,) * len(self.taps)
         self.tap_strides = (config.patch_size,) * len(self.taps)
         self.checkpointing = False
-        self.lora_scale = 0.0
 
     def forward(self, pixels: Tensor) -> EncoderFeatures:
         """Encode normalised images ``B x 3 x H x W``; H and W are multiples of 32."""
@@ -81,30 +76,6 @@ class VitEncoder(SamEncoder):
             self.vision.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise WeightsError("weights do not fit this ViT", found=error) from error
-
-    def add_lora(self, rank: int, alpha: float | None = None) -> None:
-        """Freeze the encoder but for low-rank updates of its queries, keys and values (Hu et al., ICLR 2022).
-
-        Args:
-            rank: of the updates.
-            alpha: their scale is ``alpha / rank``; ``rank`` if not given.
-        """
-        alpha = rank if alpha is None else alpha
-        self.requires_grad_(False)
-        lora = LoraConfig(r=rank, lora_alpha=alpha, target_modules=[LORA_TARGET], lora_dropout=0.0, bias="none")
-        self.vision = inject_adapter_in_model(lora, self.vision, adapter_name=ADAPTER)
-        self.lora_scale = alpha / rank
-
-    def merge_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A state of this module with the updates added to the weights they update; plain names again."""
-        if not self.lora_scale:
-            return state
-        merged = {k.replace(".base_layer.", "."): v.clone() for k, v in state.items() if ".lora_" not in k}
-        for name, down in state.items():
-            if f".lora_A.{ADAPTER}.weight" in name:
-                up = state[name.replace(".lora_A.", ".lora_B.")]
-                merged[name.replace(f".lora_A.{ADAPTER}.weight", ".weight")] += self.lora_scale * (up @ down)
-        return merged
 
     def _position(self, grid: tuple[int, int]) -> Tensor:
         table = self.vision.pos_embed  # 1 x 64 x 64 x C at 1024 pixels
