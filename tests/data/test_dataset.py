@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from masg_sam.data.dataset import FOREGROUND_PART, TrainingCase, TrainingSamples, prepare_case
+from masg_sam.data.labels import IGNORED
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import LabelError
@@ -40,6 +41,18 @@ def test_a_sample_depends_on_seed_and_number_alone(make_task: Make) -> None:
     assert same(first[7], again[7])  # asked twice, out of order
     assert not same(first[7], first[8])
     assert not same(first[7], samples(make_task(), cases, seed=1)[7])
+
+
+def test_slices_that_nobody_labelled_are_not_shown(make_task: Make) -> None:
+    """Every third slice of one case is labelled, and marked by its brightness; of the other case none is."""
+    sparse, bare = case("a", 9, held=(3,)), case("b", 4, held=())
+    sparse.images[:] = torch.arange(9.0)[:, None, None, None]
+    for number in set(range(9)) - {0, 3, 6}:
+        sparse.labels[number] = IGNORED
+    bare.labels[:] = IGNORED
+    data = samples(make_task(reach=0), [sparse, bare], prompts=0.0)
+    chosen = [data._choose(np.random.default_rng(i)) for i in range(40)]
+    assert {(found.name, number) for found, number in chosen} == {("a", 0), ("a", 3), ("a", 6)}
 
 
 def test_workers_change_nothing(make_task: Make) -> None:

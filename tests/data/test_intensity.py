@@ -133,6 +133,15 @@ def test_a_case_without_labels_is_left_out_of_the_curve() -> None:
     assert fit_intensity([nothing, (image, label)], "CT") == fit_intensity([(image, label)], "CT")
 
 
+def test_what_nobody_labelled_is_no_class_of_the_curve() -> None:
+    image, label = ct()
+    marked = label.copy()
+    marked[:1] = 255
+    cleared = label.copy()
+    cleared[:1] = 0
+    assert fit_intensity([(image, marked)], "CT") == fit_intensity([(image, cleared)], "CT")
+
+
 def test_a_label_that_fills_the_volume() -> None:
     image, label = ct()
     fitted = fit_intensity([(image, np.ones_like(label))], "CT")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from masg_sam.data.labels import LabelMap, fit_label_map
+from masg_sam.data.labels import IGNORED, LabelMap, fit_label_map
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import LabelError
 
@@ -49,6 +49,18 @@ def jpeg(pixels: np.ndarray, quality: int = 75) -> np.ndarray:
 
 
 # --- the map ---------------------------------------------------------------------------------------------------
+
+
+def test_what_nobody_labelled_is_set_apart() -> None:
+    label_map, notes = fit_label_map([scan(0, 1, 3, 2)], {1: "a", 2: "b", 3: "Ignore"})
+    assert (label_map.values, label_map.names, label_map.ignore, notes) == ((1, 2), ("a", "b"), 3, [])
+    assert label_map.encode(scan(0, 1, 3, 2)).tolist() == [[[0, 1, IGNORED, 2]]]
+    assert LabelMap.from_dict(json.loads(json.dumps(label_map.to_dict()))) == label_map
+
+
+def test_labels_of_nothing_but_the_unlabelled_are_empty() -> None:
+    with pytest.raises(LabelError, match="empty"):
+        fit_label_map([scan(0, 3, 3)], {1: "a", 3: "ignore"})
 
 
 def test_encode_and_decode_by_hand() -> None:

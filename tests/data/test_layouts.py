@@ -150,7 +150,7 @@ def test_decathlon_entries_that_are_refused(entry: Any, problem: str, tmp_path: 
         ({}, "names 0 classes"),
         ({"background": 0}, "names 0 classes"),
         ({"background": 0, "whole": [1, 2]}, "region-based"),
-        ({"background": 0, "liver": 1, "ignore": 2}, "ignore label"),
+        ({"background": 0, "ignore": 1}, "names 0 classes"),
         ({"background": 0, "liver": 1, "spleen": 1}, "two classes of one value"),
         ({"background": 0, "liver": "one"}, "no value from 0 to 65535"),
         ({"background": 0, "liver": -1}, "no value from 0 to 65535"),
@@ -337,6 +337,12 @@ def test_a_folder_of_masks_ignores_everything_else(tmp_path: Path) -> None:
 )
 def test_labels_of_a_dataset(present: Iterable[str], tmp_path: Path) -> None:
     assert list(find_labels(touch(tmp_path, present))[0]) == ["b"]
+
+
+def test_what_nobody_labelled_is_no_class_to_compare(tmp_path: Path) -> None:
+    touch(tmp_path, ["masks/a.png"])
+    facts(tmp_path, labels=LABELS | {"ignore": 3})
+    assert find_labels(tmp_path / "masks")[1] == {1: "liver", 2: "spleen"}
 
 
 @pytest.mark.parametrize("place", ["", "masks"])

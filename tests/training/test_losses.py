@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from masg_sam.config import Config, override
+from masg_sam.data.labels import IGNORED
 from masg_sam.models.bfe import boundary_band
 from masg_sam.models.masg_sam import MasgSamNetwork, MasgSamOutput
 from masg_sam.training.losses import (
@@ -15,6 +16,7 @@ from masg_sam.training.losses import (
     coarse_loss,
     diagnostics,
     loss_terms,
+    one_hot,
     segmentation_loss,
     soft_dice,
 )
@@ -117,6 +119,53 @@ def test_boundaries_at_a_quarter_keep_thin_bands() -> None:
     logits = torch.where(quarter > 0, 0.0, -20.0)
     expected = math.log(2) / 8 + 1 - (2 * 8 * 0.25 + 1) / (8 * 0.5 * 2 + 1)
     assert boundary_loss(logits, label, 1).item() == pytest.approx(expected, rel=1e-4)
+
+
+def half_labelled() -> tuple[torch.Tensor, torch.Tensor]:
+    """A label whose right half nobody made, and its left half alone."""
+    label = torch.zeros(2, 16, 32, dtype=torch.long)
+    label[:, 4:12, 3:9] = 1
+    label[:, 2:4, 2:14] = 2
+    left = label[:, :, :16].clone()
+    label[:, :, 16:] = IGNORED
+    return label, left
+
+
+def test_what_nobody_labelled_costs_nothing() -> None:
+    label, left = half_labelled()
+    logits = torch.randn(2, 3, 16, 32)
+    for loss in (segmentation_loss, coarse_loss):
+        assert loss(logits, label).item() == pytest.approx(loss(logits[..., :16], left).item(), rel=1e-5)
+
+
+def test_no_gradient_comes_from_what_nobody_labelled() -> None:
+    label, _ = half_labelled()
+    for loss, channels in ((segmentation_loss, 3), (coarse_loss, 3), (lambda x, y: boundary_loss(x, y, 2), 2)):
+        logits = torch.randn(2, channels, 16, 32, requires_grad=True)
+        loss(logits, label).backward()
+        assert logits.grad is not None
+        assert logits.grad[..., 18:].abs().max() == 0 and logits.grad[..., :14].abs().max() > 0
+
+
+def test_borders_beside_the_unlabelled_part_are_unknown() -> None:
+    """Class 1 reaches the unlabelled half: whether its border is there nobody can say."""
+    label = torch.ones(1, 16, 32, dtype=torch.long)
+    label[:, :, 16:] = IGNORED
+    logits = torch.zeros(1, 1, 16, 32)
+    confident = logits.clone()
+    confident[..., 14:] = 20  # claims a border there
+    assert boundary_loss(confident, label, 2).item() == pytest.approx(boundary_loss(logits, label, 2).item())
+
+
+@pytest.mark.parametrize("loss", [segmentation_loss, coarse_loss, lambda x, y: boundary_loss(x[:, 1:], y, 2)])
+def test_a_batch_that_nobody_labelled_costs_nothing(loss: Callable[..., torch.Tensor]) -> None:
+    label = torch.full((1, 8, 8), IGNORED)
+    assert loss(torch.randn(1, 2, 8, 8), label).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_unlabelled_pixels_are_of_no_class() -> None:
+    hot = one_hot(torch.tensor([[[0, 2, IGNORED]]]), 3)
+    assert hot[0, :, 0].T.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
 
 
 def run(network: MasgSamNetwork) -> tuple[MasgSamOutput, torch.Tensor]:

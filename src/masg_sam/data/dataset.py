@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from masg_sam.data.augment import Augmentation
+from masg_sam.data.labels import IGNORED
 from masg_sam.data.prompting import simulate_prompt
 from masg_sam.data.slices import resize_images, resize_labels, to_slices, with_neighbours, working_shape
 from masg_sam.data.task import Task
@@ -28,7 +29,7 @@ class TrainingCase:
     Attributes:
         name: of the case.
         images: ``S x C x r x c`` float32, normalised.
-        labels: ``S x r x c`` uint8, classes 0..K.
+        labels: ``S x r x c`` uint8, classes 0..K, and 255 for what nobody labelled.
     """
 
     name: str
@@ -83,6 +84,7 @@ class TrainingSamples(TorchDataset):
         classes = range(1, task.labels.num_classes + 1)
         holding = {k: [_slices_with(case.labels, k) for case in self.cases] for k in classes}
         self.holding = {k: lists for k, lists in holding.items() if any(map(len, lists))}
+        self.labelled = [np.flatnonzero((case.labels != IGNORED).flatten(1).any(1).numpy()) for case in self.cases]
         if not self.holding:
             raise LabelError(
                 "no labelled pixel is left at the network's pixel size",
@@ -104,13 +106,13 @@ class TrainingSamples(TorchDataset):
         return {"image": image, "label": label} | prompt
 
     def _choose(self, rng: np.random.Generator) -> tuple[TrainingCase, int]:
-        """A slice that holds a class drawn at random, or any slice of any case."""
+        """A slice that holds a class drawn at random, or any labelled slice of any case."""
         if rng.random() < FOREGROUND_PART:
             lists = self.holding[int(rng.choice(list(self.holding)))]
             number = int(rng.choice([i for i, found in enumerate(lists) if len(found)]))
             return self.cases[number], int(rng.choice(lists[number]))
-        case = self.cases[int(rng.integers(len(self.cases)))]
-        return case, int(rng.integers(len(case.images)))
+        number = int(rng.choice([i for i, found in enumerate(self.labelled) if len(found)]))
+        return self.cases[number], int(rng.choice(self.labelled[number]))
 
 
 def _slices_with(labels: Tensor, value: int) -> np.ndarray:

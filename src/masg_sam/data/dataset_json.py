@@ -9,6 +9,7 @@ from typing import Any
 
 from masg_sam.errors import LayoutError
 
+IGNORE = "ignore"  # nnU-Net's name for voxels that nobody labelled
 FILE = "dataset.json"
 MOST_VALUE, MOST_CLASSES = 2**16 - 1, 255  # what a mask file and our uint8 masks can hold
 WHOLE = re.compile(r"\d+")
@@ -33,10 +34,12 @@ def read_dataset_json(folder: Path) -> dict[str, Any]:
 
 
 def class_names(facts: dict[str, Any], folder: Path) -> dict[int, str]:
-    """Foreground label value to name; ``labels`` may be name to value, or value to name.
+    """Label value to name, without the background; ``labels`` may be name to value, or value to name.
+
+    The name ``ignore``, as nnU-Net has it, stands for voxels that nobody labelled.
 
     Raises:
-        LayoutError: ``labels`` is missing or broken, or holds regions or an ignore label.
+        LayoutError: ``labels`` is missing or broken, or holds regions.
     """
     path, labels = folder / FILE, facts.get("labels")
     if not isinstance(labels, dict):
@@ -54,9 +57,10 @@ def class_names(facts: dict[str, Any], folder: Path) -> dict[int, str]:
             raise LayoutError("two classes of one value", path=path, found=f"{value}: {names[value]}, {name}")
         names[value] = name
     names.pop(0, None)
-    if not 1 <= len(names) <= MOST_CLASSES:
+    count = sum(name.lower() != IGNORE for name in names.values())
+    if not 1 <= count <= MOST_CLASSES:
         raise LayoutError(
-            f"`labels` names {len(names)} classes beside the background",
+            f"`labels` names {count} classes beside the background",
             path=path,
             expected=f"1 to {MOST_CLASSES}",
         )
@@ -111,13 +115,6 @@ def _value_and_name(path: Path, key: str, entry: object) -> tuple[int, str]:
             found=f"{key}: {entry}",
             expected='"liver": 1 or "1": "liver"',
             mend="number the classes from 1",
-        )
-    if str(name).lower() == "ignore":
-        raise LayoutError(
-            "an ignore label is not supported",
-            path=path,
-            found=f"{key}: {entry}",
-            mend="leave those cases out, or set their ignored voxels to 0, and take the entry out",
         )
     return int(str(number)), str(name)
 

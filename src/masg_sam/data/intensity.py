@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage
 
+from masg_sam.data.labels import IGNORED
 from masg_sam.data.volume import Volume
 
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -85,10 +86,11 @@ def _fit_curves(cases: Iterable[tuple[Volume, np.ndarray]]) -> tuple[tuple[float
     rng = np.random.default_rng(0)
     groups: dict[int, list[np.ndarray]] = {}
     for volume, label in cases:
-        if not label.any():
+        held = (label > 0) & (label != IGNORED)
+        if not held.any():
             continue
-        around = ndimage.binary_dilation(label > 0, iterations=MARGIN) & (label == 0)
-        for value in np.unique(label):
+        around = ndimage.binary_dilation(held, iterations=MARGIN) & ~held
+        for value in (*([0] if around.any() else []), *np.unique(label[held])):
             inside = around if value == 0 else label == value
             values = volume.data[:, inside]
             groups.setdefault(int(value), []).append(values[:, rng.integers(values.shape[1], size=GROUP_VOXELS)])

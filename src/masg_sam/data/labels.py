@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from masg_sam.data.dataset_json import MOST_VALUE
+from masg_sam.data.dataset_json import IGNORE, MOST_VALUE
 from masg_sam.data.volume import Volume
 from masg_sam.errors import LabelError
 
@@ -22,6 +22,7 @@ THRESHOLD = 128  # of a mask that is black and white
 NOISY_VALUES = 8  # as many in pictures may be noise around fewer classes
 RARE_PART = 0.001  # of all pixels: noise, where most values have fewer
 LOSSY = (".jpg", ".jpeg")
+IGNORED = 255  # stands for voxels that nobody labelled, once labels are encoded
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class LabelMap:
         values: label value of each foreground class, ascending.
         names: name of each foreground class.
         threshold: set for grey masks of one class: at or above it is foreground.
+        ignore: label value of voxels that nobody labelled; ``None`` where all are.
     """
 
     values: tuple[int, ...]
     names: tuple[str, ...]
     threshold: int | None = None
+    ignore: int | None = None
 
     @property
     def num_classes(self) -> int:
@@ -44,7 +47,7 @@ class LabelMap:
         return len(self.values)
 
     def encode(self, label: Volume) -> np.ndarray:
-        """Classes 0..K, ``Z x Y x X`` of uint8.
+        """Classes 0..K, and 255 for what nobody labelled, ``Z x Y x X`` of uint8.
 
         Raises:
             LabelError: a value that names no class.
@@ -54,7 +57,8 @@ class LabelMap:
             return (data >= self.threshold).astype(np.uint8)
         known = np.array((0, *self.values))
         index = np.searchsorted(known, data).clip(max=len(known) - 1)
-        wrong = known[index] != data
+        ignored = data == self.ignore if self.ignore is not None else np.zeros(data.shape, bool)
+        wrong = (known[index] != data) & ~ignored
         if wrong.any():
             values, counts = np.unique(data[wrong], return_counts=True)
             found = ", ".join(f"{v} ({n} voxels)" for v, n in list(zip(values, counts, strict=True))[:5])
@@ -66,7 +70,7 @@ class LabelMap:
                 expected="0, " + ", ".join(f"{value} ({name})" for value, name in pairs),
                 mend="add them to `labels` in dataset.json, or mend the label",
             )
-        return index.astype(np.uint8)
+        return np.where(ignored, IGNORED, index).astype(np.uint8)
 
     def class_of(self, value: int) -> int:
         """Class 0..K of a label value; 0 for one that :meth:`encode` would refuse."""
@@ -85,7 +89,7 @@ class LabelMap:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LabelMap:
         """The inverse of :meth:`to_dict`."""
-        return cls(tuple(values["values"]), tuple(values["names"]), values["threshold"])
+        return cls(tuple(values["values"]), tuple(values["names"]), values["threshold"], values.get("ignore"))
 
 
 def fit_label_map(labels: Iterable[Volume], class_names: Mapping[int, str]) -> tuple[LabelMap, list[str]]:
@@ -93,7 +97,8 @@ def fit_label_map(labels: Iterable[Volume], class_names: Mapping[int, str]) -> t
 
     Args:
         labels: read one at a time.
-        class_names: foreground label value to name, as the layout gives it; empty when it gives none.
+        class_names: label value to name, as the layout gives it, ``ignore`` among them where there is one; empty
+            when it gives none.
 
     Returns:
         The map, and what a user should be told of how it was found, in words. Named classes that no label
@@ -154,10 +159,13 @@ class _Values:
 
 
 def _named(labels: Iterable[Volume], names: dict[int, str]) -> tuple[LabelMap, list[str]]:
-    label_map = LabelMap(tuple(names), tuple(names.values()))
+    ignore = next((value for value, name in names.items() if name.lower() == IGNORE), None)
+    classes = {value: name for value, name in names.items() if value != ignore}
+    label_map = LabelMap(tuple(classes), tuple(classes.values()), ignore=ignore)
     shown = False
     for label in labels:
-        shown = bool(label_map.encode(label).any()) or shown
+        encoded = label_map.encode(label)
+        shown = bool(((encoded > 0) & (encoded != IGNORED)).any()) or shown
     if not shown:
         raise _all_empty()
     return label_map, []

@@ -9,7 +9,7 @@ from glob import escape
 from itertools import pairwise
 from pathlib import Path
 
-from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
+from masg_sam.data.dataset_json import IGNORE, channel_names, class_names, read_dataset_json, training_pairs
 from masg_sam.data.io import READABLE_SUFFIXES, case_stem, suffix_of
 from masg_sam.errors import LayoutError
 
@@ -112,7 +112,8 @@ def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
         raise _nothing_readable(path, "masks")
     for place in (folder, folder.parent):
         if facts := read_dataset_json(place):
-            return found, class_names(facts, place)
+            names = class_names(facts, place)
+            return found, {value: name for value, name in names.items() if name.lower() != IGNORE}
     return found, {}
 
 

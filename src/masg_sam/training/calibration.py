@@ -17,7 +17,7 @@ from monai.transforms import RandAdjustContrast, RandAffined, RandBiasField, Ran
 from monai.utils import convert_to_numpy
 
 from masg_sam.data.check import read_case
-from masg_sam.data.labels import LabelMap
+from masg_sam.data.labels import IGNORED, LabelMap
 from masg_sam.data.layouts import Case
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
@@ -63,11 +63,12 @@ def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blo
             said = predictor.signals(image, found)
             embeddings.append(said.embedding)
             by_class = said.by_class()
+            mask = np.where(target == IGNORED, 0, found.mask)
             for k in range(labels.num_classes):
-                voxels = [int((mask == k + 1).sum()) for mask in (found.mask, target)]
+                voxels = [int((one == k + 1).sum()) for one in (mask, target)]
                 if voxels[0] and max(voxels) >= FEWEST_VOXELS:
                     signals.append({name: float(values[k]) for name, values in by_class.items()})
-                    dice.append(2 * int(((found.mask == k + 1) & (target == k + 1)).sum()) / sum(voxels))
+                    dice.append(2 * int(((mask == k + 1) & (target == k + 1)).sum()) / sum(voxels))
     if not dice:
         return None
     familiarity = Familiarity.fit([] if task.pictures else spacings, percentiles, embeddings)
@@ -85,7 +86,7 @@ def cut_block(volume: Volume, label: np.ndarray, axis: int, rng: np.random.Gener
     """
     length = min(BLOCK_SLICES, label.shape[axis])
     others = tuple(i for i in range(3) if i != axis)
-    held = np.flatnonzero((label > 0).any(axis=others))
+    held = np.flatnonzero(((label > 0) & (label != IGNORED)).any(axis=others))
     middle = int(rng.choice(held)) if len(held) else label.shape[axis] // 2
     start = int(np.clip(middle - length // 2, 0, label.shape[axis] - length))
     numbers = np.arange(start, start + length)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from masg_sam.config import ModelConfig
+from masg_sam.data.labels import IGNORED
 from masg_sam.models.bfe import boundary_band
 from masg_sam.models.dsf import contrastive_loss
 from masg_sam.models.masg_sam import MasgSamOutput
@@ -31,18 +32,22 @@ def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
 
     Args:
         logits: background first, ``B x K+1 x h x w``.
-        label: class of each pixel, ``B x H x W``.
+        label: class of each pixel, ``B x H x W``; 255 for what nobody labelled, which costs nothing.
     """
     logits = resize(logits.float(), label.shape[-2:])
-    one_hot = F.one_hot(label, logits.shape[1]).permute(0, 3, 1, 2).float()
-    return F.cross_entropy(logits, label) + soft_dice(logits.softmax(1)[:, 1:], one_hot[:, 1:])
+    known = label != IGNORED
+    entropy = F.cross_entropy(logits, label, ignore_index=IGNORED, reduction="sum") / known.sum().clamp(min=1)
+    probability = logits.softmax(1) * known[:, None]
+    return entropy + soft_dice(probability[:, 1:], one_hot(label, logits.shape[1])[:, 1:])
 
 
 def coarse_loss(logits: Tensor, label: Tensor) -> Tensor:
     """The same at the logits' own resolution, against the part of each cell that a class covers."""
     target = class_parts(label, logits.shape[1], logits.shape[-2:])
+    known = target.sum(1, keepdim=True)  # B x 1 x h x w, 1 where all of the cell is labelled
     logits = logits.float()
-    return F.cross_entropy(logits, target) + soft_dice(logits.softmax(1)[:, 1:], target[:, 1:])
+    entropy = -(target * logits.log_softmax(1)).sum() / known.sum().clamp(min=1e-6)
+    return entropy + soft_dice(logits.softmax(1)[:, 1:] * known, target[:, 1:])
 
 
 def boundary_loss(logits: Tensor, label: Tensor, half_width: int) -> Tensor:
@@ -50,18 +55,28 @@ def boundary_loss(logits: Tensor, label: Tensor, half_width: int) -> Tensor:
 
     Args:
         logits: boundary logits, ``B x K x h x w``.
-        label: class of each pixel, ``B x H x W``.
+        label: class of each pixel, ``B x H x W``; where 255 is near, nothing is known of borders.
         half_width: of the band, pixels.
     """
-    band = F.adaptive_avg_pool2d(boundary_band(label, logits.shape[1], half_width), logits.shape[-2:])
-    logits = logits.float()
-    return F.binary_cross_entropy_with_logits(logits, band) + soft_dice(logits.sigmoid(), band)
+    size, logits = logits.shape[-2:], logits.float()
+    unknown = (label == IGNORED).float()[:, None]
+    near = F.max_pool2d(unknown, 2 * half_width + 1, stride=1, padding=half_width)
+    known = F.adaptive_avg_pool2d(1 - near, size)  # B x 1 x h x w
+    band = F.adaptive_avg_pool2d(boundary_band(label, logits.shape[1], half_width) * (1 - near), size)
+    entropy = F.binary_cross_entropy_with_logits(logits, band, reduction="none") * known
+    mean = entropy.sum() / (known.sum() * logits.shape[1]).clamp(min=1e-6)
+    return mean + soft_dice(logits.sigmoid() * known, band)
+
+
+def one_hot(label: Tensor, channels: int) -> Tensor:
+    """``B x H x W`` of classes to ``B x channels x H x W`` of 0 and 1; all 0 where the label is 255."""
+    index = torch.where(label == IGNORED, channels, label)
+    return F.one_hot(index, channels + 1)[..., :channels].permute(0, 3, 1, 2).float()
 
 
 def class_parts(label: Tensor, channels: int, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Part of each cell that is of each class: ``B x channels x h x w``, summing to 1."""
-    one_hot = F.one_hot(label, channels).permute(0, 3, 1, 2).float()
-    return F.adaptive_avg_pool2d(one_hot, tuple(size))
+    """Part of each cell that is of each class: ``B x channels x h x w``, summing to the part that is labelled."""
+    return F.adaptive_avg_pool2d(one_hot(label, channels), tuple(size))
 
 
 def loss_terms(output: MasgSamOutput, label: Tensor, config: ModelConfig) -> dict[str, Tensor]:
