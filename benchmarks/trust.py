@@ -1,0 +1,47 @@
+"""How well the Dice that prediction expects fits the true one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+
+def confidence(predictions: Path, report: dict[str, Any]) -> dict[str, float] | None:
+    """The Dice that prediction expected of each case against the true one, each the mean over its classes.
+
+    Args:
+        predictions: what `masg-sam predict` wrote.
+        report: what `masg-sam evaluate --json` printed of the same cases.
+
+    Returns:
+        Spearman's rho, mean absolute and signed error, and the part of the worst fifth by Dice that is in the worst
+        fifth by expected Dice; ``None`` where nothing was expected, or of too few cases.
+    """
+    lines = (json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines())
+    expected = {line["case"]: average(line["expected_dice"].values()) for line in lines}
+    true = {case["case"]: average(one["dice"] for one in case["classes"].values()) for case in report["cases"]}
+    pairs = [(expected[case], dice) for case, dice in true.items() if None not in (dice, expected.get(case))]
+    if len(pairs) < 3:
+        return None
+    said, was = np.array(pairs, dtype=float).T
+    fifth = math.ceil(len(pairs) / 5)
+    worst = set(np.argsort(said, kind="stable")[:fifth]) & set(np.argsort(was, kind="stable")[:fifth])
+    return {
+        "cases": len(pairs),
+        "spearman": float(spearmanr(said, was).statistic),
+        "error": float(np.abs(said - was).mean()),
+        "bias": float((said - was).mean()),
+        "worst_fifth": len(worst) / fifth,
+    }
+
+
+def average(values: Iterable[float | None]) -> float | None:
+    """Mean of what is defined."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
