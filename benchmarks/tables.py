@@ -119,9 +119,9 @@ def _methods(study: str, records: Sequence[Record]) -> str:
     return _section(
         (STUDIES[study].__doc__ or study).strip(),
         f"Equal samples, steps and evaluation for all ({budget}).\n"
-        "± is over seeds. Differences are masg-sam minus the method on the same cases, each case's mean over the seeds,\n"
-        "with the 95 % bootstrap interval over cases; p is of Wilcoxon's signed-rank test on Dice, corrected for all\n"
-        "rows (Holm).",
+        "± is over seeds. Differences are masg-sam minus the method on the same cases, each case's mean over seeds,\n"
+        "with the 95 % bootstrap interval over cases; p is of Wilcoxon's signed-rank test on Dice, corrected for\n"
+        "all rows (Holm).",
         ["dataset", "method", "seeds", "Dice", "HD95 mm", "Δ Dice", "Δ HD95 mm", "Δ boundary F1", "p"],
         rows,
     )
