@@ -1,4 +1,4 @@
-"""The verbs in Python: :func:`train`, :func:`predict`, :func:`evaluate`, and :class:`MasgSam`.
+"""The verbs in Python: :func:`train`, :func:`predict`, :func:`evaluate`, :func:`compare`, and :class:`MasgSam`.
 
 The command line calls these and adds nothing.
 """
@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +30,12 @@ from masg_sam.models.checkpoint import FACTS, WEIGHTS, TrainedModel, load_model,
 from masg_sam.models.hub import fetch_folder
 
 if TYPE_CHECKING:
-    from masg_sam.evaluation.evaluate import Evaluation
+    from masg_sam.evaluation.compare import Comparison
+    from masg_sam.evaluation.scores import Evaluation
 
 log = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
+COMPARED = ("dice", "hd95_mm", "surface_dice")
 PREDICTIONS, CLASSES, PICTURES = "predictions.jsonl", "dataset.json", "pictures"
 
 
@@ -262,17 +264,51 @@ def predict(
     yield from MasgSam.from_pretrained(run, device, batch_size).predict(images, out, pictures=pictures)
 
 
-def evaluate(predictions: PathLike, labels: PathLike, tolerance_mm: float = 2.0) -> Evaluation:
+def evaluate(
+    predictions: PathLike, labels: PathLike, tolerance_mm: float = 2.0, names: PathLike | None = None
+) -> Evaluation:
     """Compare masks with labels; see :func:`masg_sam.evaluation.evaluate.evaluate`.
 
     Args:
-        predictions: a mask or a folder of masks.
+        predictions: a mask or a folder of masks, of any tool.
         labels: a label, a folder of labels, or a dataset that has them.
         tolerance_mm: of the surface Dice.
+        names: JSON file with the names of the masks' values, for masks without a ``dataset.json``.
     """
     from masg_sam.evaluation.evaluate import evaluate as run
+    from masg_sam.evaluation.masks import read_names
 
-    return run(Path(predictions), Path(labels), tolerance_mm=tolerance_mm)
+    known = None if names is None else read_names(Path(names))
+    return run(Path(predictions), Path(labels), tolerance_mm=tolerance_mm, names=known)
+
+
+def compare(
+    methods: Mapping[str, PathLike],
+    labels: PathLike | None = None,
+    metrics: Sequence[str] = COMPARED,
+    tolerance_mm: float = 2.0,
+    per_class: bool = False,
+) -> list[Comparison]:
+    """Compare methods on the same cases; see :func:`masg_sam.evaluation.compare.compare`.
+
+    Args:
+        methods: name to a folder of masks, or to a JSON file of ``masg-sam evaluate --json``.
+        labels: what masks are compared with; JSON files need none.
+        metrics: which to compare.
+        tolerance_mm: of the surface Dice, for masks.
+        per_class: compare each class by itself too.
+
+    Returns:
+        For each metric the comparison of the mean over classes, then those of the classes.
+    """
+    from masg_sam.evaluation.compare import compare as run
+    from masg_sam.evaluation.methods import evaluate_methods
+
+    paths = {name: Path(path) for name, path in methods.items()}
+    evaluations = evaluate_methods(paths, None if labels is None else Path(labels), tolerance_mm)
+    classes = next(iter(evaluations.values())).class_names if evaluations else []
+    subjects = [None, *classes] if per_class and len(classes) > 1 else [None]
+    return [run(evaluations, metric, subject) for metric in metrics for subject in subjects]
 
 
 def describe(run: PathLike | None = None) -> dict[str, Any]:

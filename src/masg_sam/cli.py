@@ -120,17 +120,55 @@ def evaluate(
     tolerance: Annotated[float, typer.Option(min=0, help="of the surface Dice, mm (pixels in pictures)")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
     csv: Annotated[Path | None, typer.Option(help="write one row a case and class here")] = None,
+    names: Annotated[
+        Path | None, typer.Option(help='JSON with the names of the masks\' values, {"liver": 1}, where they have none')
+    ] = None,
 ) -> None:
-    """Compare masks with labels: Dice, IoU, HD95 and surface Dice, per case and class."""
+    """Compare masks of any tool with labels: Dice, IoU, HD95 and surface Dice, per case and class."""
     from masg_sam import api
 
-    result = api.evaluate(predictions, labels, tolerance)
+    result = api.evaluate(predictions, labels, tolerance, names)
     if csv is not None:
         result.write_csv(csv)
     if as_json:
         typer.echo(json.dumps(result.to_json(), allow_nan=False))
     else:
         Console().print(result.table())
+
+
+@app.command()
+def compare(
+    methods: Annotated[
+        list[str], typer.Argument(help="two or more, each [NAME=]PATH: masks, or what `evaluate --json` printed")
+    ],
+    labels: Annotated[Path | None, typer.Option(help="what masks are compared with")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="dice, hd95_mm, surface_dice, ...; repeatable")] = None,
+    per_class: Annotated[bool, typer.Option("--per-class", help="compare each class by itself too")] = False,
+    tolerance: Annotated[float, typer.Option(min=0, help="of the surface Dice, mm (pixels in pictures)")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the tables")] = False,
+    csv: Annotated[Path | None, typer.Option(help="write one row a metric and pair here")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw box plots and paired differences here (PNG, SVG, PDF)")
+    ] = None,
+) -> None:
+    """Say which of several methods is better on the same cases, and which differences hold."""
+    from masg_sam import api
+    from masg_sam.evaluation.methods import name_methods
+
+    found = api.compare(name_methods(methods), labels, metric or api.COMPARED, tolerance, per_class)
+    if csv is not None:
+        from masg_sam.evaluation.compare import write_csv
+
+        write_csv(found, csv)
+    if plot is not None:
+        from masg_sam.evaluation.plots import write_plot
+
+        write_plot(found, plot)
+    if as_json:
+        typer.echo(json.dumps({"comparisons": [one.to_json() for one in found]}, allow_nan=False))
+        return
+    for one in found:
+        Console().print(one.table())
 
 
 @app.command()

@@ -71,6 +71,17 @@ def test_train_predict_evaluate(make_dataset: Callable[..., Path], flags: list[s
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 3
     assert "organ 1" in masg_sam("evaluate", masks, data / "labelsTs").stdout
 
+    (tmp_path / "kept.json").write_text(evaluated.stdout)
+    methods = (f"kept={tmp_path / 'kept.json'}", f"masks={masks}")
+    compared = masg_sam("compare", *methods, "--labels", data / "labelsTs", "--json", "--plot", tmp_path / "plot.svg")
+    assert compared.returncode == 0, compared.stderr
+    found = json.loads(compared.stdout)["comparisons"]
+    assert [one["metric"] for one in found] == ["dice", "hd95_mm", "surface_dice"]
+    assert found[0]["pairs"][0]["first"] == "kept" and found[0]["pairs"][0]["mean"] == 0
+    assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
+    refused = masg_sam("compare", *methods)
+    assert refused.returncode == 2 and "--labels" in refused.stderr
+
     again = masg_sam("train", data, "--out", run, *flags)
     assert again.returncode == 2 and "holds a trained model" in again.stderr
     described = json.loads(masg_sam("info", run, "--json").stdout)

@@ -38,7 +38,7 @@ def test_a_clear_difference_holds():
     assert pair.interval[0] < pair.mean < pair.interval[1]
     assert pair.p == pair.p_holm == pytest.approx(2 / 2**10)  # all ten of one sign, exact
     assert pair.holds
-    assert found.in_words()[0].startswith("new is better than old in dice: +0.10")
+    assert found.in_words()[0].startswith("new is better than old in Dice: +0.10")
     assert found.means == {"new": pytest.approx(0.6495), "old": pytest.approx(0.545)}
 
 
@@ -54,7 +54,7 @@ def test_less_is_better_for_distances():
     near, far = evaluation(*RISING, metric="hd95_mm"), evaluation(*BETTER, metric="hd95_mm")
     found = compare({"near": near, "far": far}, "hd95_mm")
     assert found.ranks == {"near": 1, "far": 2}
-    assert found.in_words()[0].startswith("near is better than far in hd95: -0.10")
+    assert found.in_words()[0].startswith("near is better than far in HD95: -0.10")
     assert " mm (" in found.in_words()[0]
 
 

@@ -33,15 +33,19 @@ def read_dataset_json(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def class_names(facts: dict[str, Any], folder: Path) -> dict[int, str]:
+def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
     """Label value to name, without the background; ``labels`` may be name to value, or value to name.
 
     The name ``ignore``, as nnU-Net has it, stands for voxels that nobody labelled.
 
+    Args:
+        facts: what the file says.
+        path: the file, or its folder, for messages.
+
     Raises:
         LayoutError: ``labels`` is missing or broken, or holds regions.
     """
-    path, labels = folder / FILE, facts.get("labels")
+    path, labels = path if path.suffix == ".json" else path / FILE, facts.get("labels")
     if not isinstance(labels, dict):
         raise LayoutError(
             "`labels` is missing",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +15,10 @@ import numpy as np
 from masg_sam.errors import ConfigError, InputError
 from masg_sam.evaluation import statistics
 from masg_sam.evaluation.scores import Evaluation
+from masg_sam.files import write_text
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 HIGHER_IS_BETTER = {
     "dice": True,
@@ -27,6 +31,7 @@ HIGHER_IS_BETTER = {
     "precision": True,
     "recall": True,
 }
+SPELLED = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "hd": "HD", "assd": "ASSD", "surface dice": "surface Dice"}
 LEVEL = 0.05
 FEWEST = 6  # cases: below that, the least p value of the signed-rank test is above 0.05
 LISTED = 5  # names in a message
@@ -67,14 +72,18 @@ class Comparison:
 
     Attributes:
         metric: which one was compared.
+        class_name: the class that was compared; ``None`` for the mean over classes.
         unit: of the distances, ``mm`` or ``pixels``.
+        values: method to case to value, undefined ones ``None``.
         means: method to its mean over cases.
         ranks: method to its mean rank over the cases defined for all, 1 being best, ties shared.
         pairs: in the order the methods were given.
     """
 
     metric: str
+    class_name: str | None
     unit: str
+    values: dict[str, dict[str, float | None]]
     means: dict[str, float | None]
     ranks: dict[str, float | None]
     pairs: list[Difference]
@@ -91,22 +100,42 @@ class Comparison:
         """One sentence a pair, saying whether the difference holds."""
         return [self._sentence(pair) for pair in self.pairs]
 
-    def table(self) -> Table:
+    def table(self) -> Group:
         """Methods from the best rank to the worst, for the terminal; the sentences beneath."""
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=f"{self._name} on the same cases", caption=Text("\n".join(self.in_words())))
+        table = Table(title=Text(self.title))
         for head in ("method", "mean", "mean rank"):
             table.add_column(head, justify="left" if head == "method" else "right")
         for method in sorted(self.ranks, key=lambda name: (self.ranks[name] is None, self.ranks[name])):
             mean, rank = self.means[method], self.ranks[method]
             table.add_row(Text(method), "–" if mean is None else f"{mean:.4g}", "–" if rank is None else f"{rank:.2f}")
-        return table
+        return Group(table, *(Text(sentence) for sentence in self.in_words()), "")
+
+    @property
+    def title(self) -> str:
+        """Metric with its unit, and the class where one was compared."""
+        distance = self.metric.endswith("_mm")
+        name = f"{self._name}, {self.unit}" if distance else self._name
+        return name + (f", {self.class_name}" if self.class_name else "")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a pair, for CSV; undefined is empty."""
+        facts = {"metric": self.metric, "class": self.class_name or "all"}
+        return [
+            facts
+            | {"first": pair.first, "second": pair.second, "cases": len(pair.cases), "undefined": pair.undefined}
+            | {"difference": pair.mean, "low": pair.interval and pair.interval[0]}
+            | {"high": pair.interval and pair.interval[1], "p": pair.p, "p_holm": pair.p_holm, "holds": pair.holds}
+            for pair in self.pairs
+        ]
 
     @property
     def _name(self) -> str:
-        return self.metric.removesuffix("_mm").replace("_", " ")
+        name = self.metric.removesuffix("_mm").replace("_", " ")
+        return SPELLED.get(name, name)
 
     def _sentence(self, pair: Difference) -> str:
         if pair.mean is None or pair.p_holm is None:
@@ -126,10 +155,11 @@ class Comparison:
         if not pair.holds:
             return f"{pair.first} and {pair.second} cannot be told apart by {self._name}: {found}."
         better = (pair.mean > 0) == HIGHER_IS_BETTER[self.metric]
-        return f"{pair.first} is {'better' if better else 'worse'} than {pair.second} in {self._name}: {found}."
+        subject = f"{self._name} of {self.class_name}" if self.class_name else self._name
+        return f"{pair.first} is {'better' if better else 'worse'} than {pair.second} in {subject}: {found}."
 
 
-def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice") -> Comparison:
+def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice", class_name: str | None = None) -> Comparison:
     """Compare two or more evaluations of the same cases.
 
     A case's value is its mean over the classes defined in it. A missed class has no distance, so distances
@@ -138,6 +168,7 @@ def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice") -> Comp
     Args:
         evaluations: method to its evaluation.
         metric: a key of :data:`HIGHER_IS_BETTER`.
+        class_name: compare this class alone.
 
     Raises:
         InputError: fewer than two evaluations, or other cases, classes or tolerances in one of them.
@@ -148,14 +179,30 @@ def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice") -> Comp
             "this metric cannot be compared", found=metric, expected="one of " + ", ".join(HIGHER_IS_BETTER)
         )
     _must_match(evaluations)
-    values = {name: _by_case(evaluation, metric) for name, evaluation in evaluations.items()}
+    values = {name: _by_case(evaluation, metric, class_name) for name, evaluation in evaluations.items()}
     return Comparison(
         metric,
+        class_name,
         next(iter(evaluations.values())).unit,
+        values,
         {name: statistics.mean(column.values()) for name, column in values.items()},
         _mean_ranks(values, HIGHER_IS_BETTER[metric]),
         _differences(values),
     )
+
+
+def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
+    """One row a comparison and pair, undefined values empty, moved into place whole.
+
+    Raises:
+        OutputError: the place cannot be written to.
+    """
+    rows = [row for comparison in comparisons for row in comparison.rows()]
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -215,9 +262,10 @@ def _mean_ranks(values: Mapping[str, Mapping[str, float | None]], higher_is_bett
     return dict(zip(values, ranks.tolist(), strict=True))
 
 
-def _by_case(evaluation: Evaluation, metric: str) -> dict[str, float | None]:
+def _by_case(evaluation: Evaluation, metric: str, class_name: str | None) -> dict[str, float | None]:
     """In the order of the names, which two evaluations share."""
-    return {case.case: case.mean(metric) for case in sorted(evaluation.cases, key=lambda case: case.case)}
+    values = evaluation.values(metric, class_name)
+    return dict(sorted(zip((case.case for case in evaluation.cases), values, strict=True)))
 
 
 def _must_match(evaluations: Mapping[str, Evaluation]) -> None:

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from masg_sam.data.io import read_label, same_grid
+from masg_sam.data.io import read_label
 from masg_sam.data.labels import LabelMap, fit_label_map
 from masg_sam.data.layouts import find_labels
 from masg_sam.data.volume import Volume
 from masg_sam.errors import ConfigError, LabelError, LayoutError
+from masg_sam.evaluation.masks import ClassReader, MaskFiles, find_masks
 from masg_sam.evaluation.metrics import ClassScores, score
 from masg_sam.evaluation.scores import CaseScores, Evaluation
 
 __all__ = ["CaseScores", "Evaluation", "evaluate"]
 
 LISTED = 5  # names in a message
-BLACK_AND_WHITE = {0, 1, 255}
 
 
-def evaluate(predictions: Path, labels: Path, *, tolerance_mm: float = 2.0) -> Evaluation:
+def evaluate(
+    predictions: Path, labels: Path, *, tolerance_mm: float = 2.0, names: Mapping[int, str] | None = None
+) -> Evaluation:
     """Compare a folder of masks with a folder of labels, one case at a time.
 
+    Where both name their classes, classes are paired by name, whatever their values: masks of any tool will do.
+
     Args:
-        predictions: a mask, a folder of masks, or a dataset.
+        predictions: a mask, a folder of masks, a dataset, or a folder with a folder a case that holds a file a
+            class (``case/liver.nii.gz``), as TotalSegmentator writes it.
         labels: a label, a folder of labels, or a dataset that has them.
         tolerance_mm: of the surface Dice and the boundary F1; pixels in pictures.
+        names: of the masks' values, for masks without a ``dataset.json``.
 
     Raises:
         InputError: a label without its mask, masks on another grid, values that name no class, a file that
@@ -37,43 +43,36 @@ def evaluate(predictions: Path, labels: Path, *, tolerance_mm: float = 2.0) -> E
     """
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise ConfigError("the tolerance is no distance", found=tolerance_mm, expected="0 mm or more")
-    masks, mask_names = find_labels(predictions)
+    masks, mask_names = find_masks(predictions, names)
     truths, truth_names = find_labels(labels)
     pairs = _pairs(masks, truths, both_files=predictions.is_file() and labels.is_file(), folder=predictions)
     label_map = _named(truth_names) if truth_names else _fit(pairs, mask_names, labels)
+    reader = ClassReader(label_map, bool(truth_names), masks, mask_names, predictions)
     cases, pictures = [], []
     for case, (mask, truth) in pairs.items():
-        label, found = read_label(truth), read_label(mask)
-        same_grid(label, found)
+        label = read_label(truth)
         pictures.append(label.is_picture)
-        cases.append(CaseScores(case, _score_case(found, label, label_map, tolerance_mm)))
-    return Evaluation(cases, tolerance_mm, _notes(masks, pairs, pictures), "pixels" if all(pictures) else "mm")
+        cases.append(CaseScores(case, _score_case(reader.read(mask, label), label, label_map, tolerance_mm)))
+    notes = reader.notes + _notes(masks, pairs, pictures)
+    return Evaluation(cases, tolerance_mm, notes, "pixels" if all(pictures) else "mm")
 
 
-def _score_case(found: Volume, truth: Volume, label_map: LabelMap, tolerance: float) -> dict[str, ClassScores]:
-    prediction, label = _encode_mask(found, label_map), label_map.encode(truth)
-    scores = {
-        name: score(prediction == k, label == k, truth.spacing, tolerance)
-        for k, name in enumerate(label_map.names, start=1)
-    }
+def _score_case(
+    masks: Iterator[np.ndarray], truth: Volume, label_map: LabelMap, tolerance: float
+) -> dict[str, ClassScores]:
+    label = label_map.encode(truth)
+    named = zip(label_map.names, masks, strict=True)
+    scores = {name: score(mask, label == k, truth.spacing, tolerance) for k, (name, mask) in enumerate(named, start=1)}
     if truth.is_picture:
         return {name: replace(one, prediction_ml=None, label_ml=None) for name, one in scores.items()}
     return scores
-
-
-def _encode_mask(mask: Volume, label_map: LabelMap) -> np.ndarray:
-    """A mask by the labels' map; where there is one class, 0/1 and 0/255 mean the same."""
-    values = set(np.unique(mask.data).tolist())
-    if label_map.num_classes == 1 and len(values - {0}) <= 1 and values <= {*BLACK_AND_WHITE, *label_map.values}:
-        return (mask.data[0] > 0).astype(np.uint8)
-    return label_map.encode(mask)
 
 
 def _named(names: Mapping[int, str]) -> LabelMap:
     return LabelMap(tuple(sorted(names)), tuple(names[value] for value in sorted(names)))
 
 
-def _fit(pairs: Mapping[str, tuple[Path, Path]], mask_names: Mapping[int, str], labels: Path) -> LabelMap:
+def _fit(pairs: Mapping[str, tuple[MaskFiles, Path]], mask_names: Mapping[int, str], labels: Path) -> LabelMap:
     """What the values of labels without names mean; names are borrowed from the masks, where they have some.
 
     A mask's names alone do not say what the labels hold: those of a model trained on JPEG masks call 255 the
@@ -83,7 +82,7 @@ def _fit(pairs: Mapping[str, tuple[Path, Path]], mask_names: Mapping[int, str], 
     values = {value for path in truths for value in np.unique(read_label(path).data).tolist()}
     if mask_names and values <= {0, *mask_names}:
         return _named(mask_names)
-    files = truths if values - {0} else [mask for mask, _ in pairs.values()]
+    files = truths if values - {0} else [mask for mask, _ in pairs.values() if isinstance(mask, Path)]
     try:
         found, _ = fit_label_map((read_label(path) for path in files), {})
     except LabelError as error:
@@ -98,8 +97,8 @@ def _fit(pairs: Mapping[str, tuple[Path, Path]], mask_names: Mapping[int, str], 
 
 
 def _pairs(
-    masks: Mapping[str, Path], truths: Mapping[str, Path], *, both_files: bool, folder: Path
-) -> dict[str, tuple[Path, Path]]:
+    masks: Mapping[str, MaskFiles], truths: Mapping[str, Path], *, both_files: bool, folder: Path
+) -> dict[str, tuple[MaskFiles, Path]]:
     """Mask and label of every labelled case; two single files belong together whatever they are called."""
     if both_files:
         (case, truth), (mask,) = next(iter(truths.items())), masks.values()
@@ -116,9 +115,11 @@ def _pairs(
     return {case: (masks[case], truth) for case, truth in truths.items()}
 
 
-def _notes(masks: Mapping[str, Path], pairs: Mapping[str, tuple[Path, Path]], pictures: list[bool]) -> list[str]:
+def _notes(
+    masks: Mapping[str, MaskFiles], pairs: Mapping[str, tuple[MaskFiles, Path]], pictures: list[bool]
+) -> list[str]:
     notes = []
-    used = {mask for mask, _ in pairs.values()}
+    used = [mask for mask, _ in pairs.values()]
     extra = [case for case, mask in masks.items() if mask not in used]
     if extra:
         listed = ", ".join(extra[:LISTED]) + (" ..." if len(extra) > LISTED else "")

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from masg_sam.errors import InputError
 from masg_sam.evaluation import statistics
 from masg_sam.evaluation.metrics import LESIONS, METRICS, STATES, ClassScores
 from masg_sam.files import write_text
@@ -54,6 +57,36 @@ class Evaluation:
     tolerance_mm: float
     notes: list[str] = field(default_factory=list)
     unit: str = "mm"
+
+    @classmethod
+    def read_json(cls, path: Path) -> Evaluation:
+        """Read what :meth:`write_json` or ``masg-sam evaluate --json`` wrote.
+
+        Raises:
+            InputError: the file cannot be read, or is no evaluation of ours.
+        """
+        try:
+            found = TypeAdapter(cls).validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            where = ""
+            if isinstance(error, ValidationError):
+                first = error.errors()[0]
+                where = f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
+            raise InputError(
+                "is no evaluation",
+                path=path,
+                found=where or error,
+                expected="what `masg-sam evaluate --json` prints",
+                mend="evaluate again, or name the folder of masks and give --labels",
+            ) from error
+        if not found.cases or any(list(case.classes) != found.class_names for case in found.cases):
+            raise InputError(
+                "cases without classes, or of different classes",
+                path=path,
+                expected="the same classes in every case",
+                mend="evaluate again",
+            )
+        return found
 
     @property
     def class_names(self) -> list[str]:

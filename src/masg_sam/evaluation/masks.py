@@ -1,0 +1,178 @@
+"""Masks of any tool, read class by class: one file a case, or one a class; their classes paired by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from masg_sam.data.dataset_json import IGNORE, class_names
+from masg_sam.data.io import case_stem, read_label, same_grid, suffix_of
+from masg_sam.data.labels import LabelMap
+from masg_sam.data.layouts import find_labels
+from masg_sam.data.volume import Volume
+from masg_sam.errors import LabelError, LayoutError
+
+MaskFiles = Path | dict[str, Path]  # a file of all classes, or a file for each class's plain name
+SEGMENTATIONS = "segmentations"  # between case and class files, in TotalSegmentator's own dataset
+BLACK_AND_WHITE = {0, 1, 255}
+LISTED = 5  # names in a message
+
+
+def find_masks(path: Path, names: Mapping[int, str] | None = None) -> tuple[dict[str, MaskFiles], dict[int, str]]:
+    """Find masks by case, and the class names of their values.
+
+    Args:
+        path: a mask, a folder of masks, a dataset, or a folder with a folder a case of a file a class.
+        names: of the values, instead of those of a ``dataset.json`` beside or above the masks.
+
+    Raises:
+        LayoutError: no masks there, or two of one case.
+    """
+    if path.is_dir() and (cases := _class_folders(path)):
+        return dict(cases), {}
+    found, own = find_labels(path)
+    return dict(found), dict(own if names is None else names)
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Class names of label values from JSON: a ``dataset.json``, or its ``labels`` alone.
+
+    Raises:
+        LayoutError: it is no such file.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LayoutError("cannot be read as JSON", path=path, found=error, mend="mend or rewrite it") from error
+    facts = facts if isinstance(facts, dict) and "labels" in facts else {"labels": facts}
+    return {value: name for value, name in class_names(facts, path).items() if name.lower() != IGNORE}
+
+
+class ClassReader:
+    """Reads the masks of a case in the order of the labels' classes.
+
+    Classes are paired by name where both sides have names (case, spaces, hyphens and underscores make no
+    difference), else by value; one class on either side is the same class.
+
+    Args:
+        label_map: of the labels.
+        named: whether the names of ``label_map`` were given, and not made up.
+        masks: as :func:`find_masks` returns them.
+        names: of the masks' values; empty where they have none.
+        folder: of the masks, for messages.
+
+    Raises:
+        LabelError: no class of the labels is among the masks' classes.
+    """
+
+    def __init__(
+        self,
+        label_map: LabelMap,
+        named: bool,
+        masks: Mapping[str, MaskFiles],
+        names: Mapping[int, str],
+        folder: Path,
+    ) -> None:
+        self.label_map = label_map
+        self.notes: list[str] = []
+        self.own: LabelMap | None = None  # of the masks, where it is not that of the labels
+        self.lookup = np.arange(label_map.num_classes + 1)  # class of the masks to class of the labels
+        by_class = {name for files in masks.values() if isinstance(files, dict) for name in files}
+        if by_class and not named:
+            raise LabelError(
+                "a file a class, and labels without class names",
+                path=folder,
+                found=_few(sorted(by_class)),
+                expected="labels whose classes have the names of the files",
+                mend='write a dataset.json with {"labels": {"background": 0, "liver": 1}} beside the labels',
+            )
+        if by_class:
+            self._compare(by_class, folder)
+        elif named and names and dict(zip(label_map.values, label_map.names, strict=True)) != dict(names):
+            values = sorted(names)
+            self.own = LabelMap(tuple(values), tuple(names[value] for value in values))
+            places = {_plain(name): k for k, name in enumerate(label_map.names, start=1)}
+            self.lookup = np.array([0, *(places.get(_plain(name), 0) for name in self.own.names)])
+            if label_map.num_classes == self.own.num_classes == 1 and not self.lookup.any():
+                self.lookup = np.array([0, 1])
+                self.notes.append(f"{self.own.names[0]} of the masks is taken for {label_map.names[0]} of the labels")
+            else:
+                self._compare({_plain(name) for name in self.own.names}, folder)
+
+    def read(self, files: MaskFiles, truth: Volume) -> Iterator[np.ndarray]:
+        """Masks of the classes 1..K of one case, each ``Z x Y x X`` of bool.
+
+        Raises:
+            InputError: a file that cannot be read, on another grid, or with values that name no class.
+        """
+        if isinstance(files, Path):
+            encoded = self._encode(_on_grid(files, truth))
+            yield from (encoded == k for k in range(1, self.label_map.num_classes + 1))
+            return
+        for name in self.label_map.names:
+            file = files.get(_plain(name))
+            yield np.zeros(truth.shape, bool) if file is None else _on_grid(file, truth).data[0] > 0
+
+    def _encode(self, mask: Volume) -> np.ndarray:
+        if self.own is not None:
+            return self.lookup[encode_mask(mask, self.own)]
+        return encode_mask(mask, self.label_map)
+
+    def _compare(self, found: set[str], folder: Path) -> None:
+        """Note the classes that only one side has."""
+        wanted = {_plain(name): name for name in self.label_map.names}
+        missing = [name for plain, name in wanted.items() if plain not in found]
+        if len(missing) == len(wanted):
+            raise LabelError(
+                "none of the labels' classes is among those of the masks",
+                path=folder,
+                found=_few(sorted(found)),
+                expected=_few(list(wanted.values())),
+                mend="give the masks' classes the labels' names, in a dataset.json beside them or with --names",
+            )
+        if missing:
+            self.notes.append(f"classes that the masks do not have count as missed: {_few(missing)}")
+        if extra := sorted(found - wanted.keys()):
+            self.notes.append(f"classes of the masks without a label left out: {_few(extra)}")
+
+
+def encode_mask(mask: Volume, label_map: LabelMap) -> np.ndarray:
+    """A mask by the labels' map; where there is one class, 0/1 and 0/255 mean the same."""
+    values = set(np.unique(mask.data).tolist())
+    if label_map.num_classes == 1 and len(values - {0}) <= 1 and values <= {*BLACK_AND_WHITE, *label_map.values}:
+        return (mask.data[0] > 0).astype(np.uint8)
+    return label_map.encode(mask)
+
+
+def _on_grid(path: Path, truth: Volume) -> Volume:
+    mask = read_label(path)
+    same_grid(truth, mask)
+    return mask
+
+
+def _class_folders(path: Path) -> dict[str, dict[str, Path]]:
+    """``case/class.nii.gz`` or ``case/segmentations/class.nii.gz``; nothing where the folder itself holds masks."""
+    folders = [item for item in sorted(path.iterdir()) if item.is_dir() and not item.name.startswith(".")]
+    if any(suffix_of(item) for item in path.iterdir() if item.is_file()):
+        return {}
+    if any(item.name.lower().startswith(("images", "labels", "imgs", "masks")) for item in folders):
+        return {}
+    cases = {}
+    for folder in folders:
+        inner = folder / SEGMENTATIONS if (folder / SEGMENTATIONS).is_dir() else folder
+        files = [item for item in sorted(inner.iterdir()) if item.is_file() and suffix_of(item)]
+        if files:
+            cases[folder.name] = {_plain(case_stem(file)): file for file in files}
+    return cases
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
