@@ -150,7 +150,7 @@ def test_examples_run_and_leave_the_files_that_the_documents_list(
     files = {"model.safetensors", "model.json", "config.yaml", "run.json", "log.jsonl", "curves"}
     assert {item.name for item in run.iterdir()} == files
     assert {item.name for item in masks.iterdir()} == {
-        "case0.nii.gz", "dataset.json", "predictions.jsonl", "pictures"
+        "case0.nii.gz", "dataset.json", "predictions.jsonl", "prediction.json", "pictures"
     }  # fmt: skip
     listed = (ROOT / "docs" / "reference" / "output-files.md").read_text(encoding="utf-8")
     assert all(f"`{name}" in listed for name in files)
@@ -171,6 +171,7 @@ def test_demo_runs_and_uses_its_model_again(small: Config, tmp_path: Path, monke
     assert "grey matter" in first and "Dice" in first and "minutes:  sample" in first and "using the model" not in said
     assert str(tmp_path / "demo" / "pictures" / "icbm152.png") in first
     assert (tmp_path / "demo" / "pictures" / "icbm152.png").stat().st_size > 1000
+    assert "Dice grey matter" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     monkeypatch.setattr(api, "train", lambda *_, **__: pytest.fail("trained again"))
     demo.run_demo(tmp_path / "demo", notes, shown)
     assert f"delete {tmp_path / 'demo' / 'run'} to train again" in notes.file.getvalue()

@@ -1,4 +1,5 @@
-"""The verbs in Python: :func:`train`, :func:`predict`, :func:`evaluate`, :func:`compare`, and :class:`MasgSam`.
+"""The verbs in Python: :func:`train`, :func:`predict`, :func:`evaluate`, :func:`compare`,
+:func:`report`, and :class:`MasgSam`.
 
 The command line calls these and adds nothing.
 """
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
 COMPARED = ("dice", "hd95_mm", "surface_dice")
-PREDICTIONS, CLASSES, PICTURES = "predictions.jsonl", "dataset.json", "pictures"
+PREDICTIONS, PREDICTED, CLASSES, PICTURES = "predictions.jsonl", "prediction.json", "dataset.json", "pictures"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class CaseResult:
             cases; ``None`` where it cannot be said.
         warnings: what to know before trusting the mask, one sentence each.
         label_next: the slices most worth labelling, the most doubtful first, numbered as in the file from 0.
+        images: absolute paths of its image, one file a channel.
         seconds: from reading to writing.
     """
 
@@ -64,6 +66,7 @@ class CaseResult:
     expected_dice: dict[str, float | None]
     warnings: list[str]
     label_next: list[int]
+    images: list[str]
     seconds: float
 
     def to_json(self) -> str:
@@ -78,10 +81,13 @@ class MasgSam:
         model: as :func:`masg_sam.models.checkpoint.load_model` returns it.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         batch_size: slices at a time.
+        source: folder or hub id that the model came from, for the record that prediction leaves.
     """
 
-    def __init__(self, model: TrainedModel, device: str = "auto", batch_size: int = 8) -> None:
-        self.model = model
+    def __init__(
+        self, model: TrainedModel, device: str = "auto", batch_size: int = 8, source: str | None = None
+    ) -> None:
+        self.model, self.source = model, source
         self.predictor = Predictor(model.network, model.task, resolve_device(device), batch_size)
         self.quality = read_quality(model)
 
@@ -96,7 +102,8 @@ class MasgSam:
         folder = Path(location).expanduser()
         if not folder.exists() and str(location).count("/") == 1 and not str(location).startswith((".", "~")):
             folder = fetch_folder(str(location), (FACTS, WEIGHTS))
-        return cls(load_model(folder), device, batch_size)
+            return cls(load_model(folder), device, batch_size, str(location))
+        return cls(load_model(folder), device, batch_size, str(folder.resolve()))
 
     def save_pretrained(self, folder: PathLike) -> None:
         """Write the model where :meth:`from_pretrained` reads it; existing files are replaced whole."""
@@ -159,6 +166,7 @@ class MasgSam:
         _check_masks_folder(cases, folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
+        write_text(folder / PREDICTED, json.dumps({"run": self.source, "versions": self.model.facts.get("versions")}))
         failed: list[InputError] = []
         for case in cases:
             try:
@@ -205,6 +213,7 @@ class MasgSam:
             dict(zip(labels.names, assessment.expected_dice, strict=True)),
             assessment.warnings,
             [file_slice(volume, self.model.task.axis, number) for number in assessment.label_next],
+            [str(image.resolve()) for image in case.images],
             round(time.monotonic() - started, 3),
         )
 
@@ -240,7 +249,7 @@ def train(
 
     model = run_training(Path(data), Path(out), config or Config(), resume, console or Console(stderr=True))
     device = config.training.device if config else "auto"
-    return MasgSam(model, device)
+    return MasgSam(model, device, source=str(Path(out).resolve()))
 
 
 def predict(
@@ -309,6 +318,37 @@ def compare(
     classes = next(iter(evaluations.values())).class_names if evaluations else []
     subjects = [None, *classes] if per_class and len(classes) > 1 else [None]
     return [run(evaluations, metric, subject) for metric in metrics for subject in subjects]
+
+
+def report(
+    folder: PathLike,
+    out: PathLike,
+    labels: PathLike | None = None,
+    run: PathLike | None = None,
+    cases: int = 20,
+    slices: int = 12,
+    device: str = "auto",
+) -> Path:
+    """Write one HTML file about a trained model or a folder of masks; it opens offline.
+
+    Args:
+        folder: as :func:`train` or :func:`predict` left it.
+        out: HTML file.
+        labels: of the masks; with them the report has scores and error maps.
+        run: the model of the masks, where it is not where it was.
+        cases: cases with pictures, the worst first.
+        slices: of each of them.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+
+    Raises:
+        InputError: the folder is neither, or something in it is damaged.
+    """
+    from masg_sam.report.gather import Limits, gather
+    from masg_sam.report.write import write_report
+
+    known = None if labels is None else Path(labels)
+    found = gather(Path(folder), known, None if run is None else str(run), Limits(cases, slices), device)
+    return write_report(found, Path(out))
 
 
 def describe(run: PathLike | None = None) -> dict[str, Any]:

@@ -172,6 +172,22 @@ def compare(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="a run, or a folder of masks that `predict` wrote")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write")] = Path("report.html"),
+    labels: Annotated[Path | None, typer.Option(help="of the masks: scores and error maps")] = None,
+    run: Annotated[str | None, typer.Option(help="the model of the masks, where it has moved")] = None,
+    cases: Annotated[int, typer.Option(min=1, help="cases with pictures, the worst first")] = 20,
+    slices: Annotated[int, typer.Option(min=1, help="slices of each of them")] = 12,
+    device: Device = "auto",
+) -> None:
+    """Write one HTML file about a model or a folder of masks, with pictures; it opens offline."""
+    from masg_sam import api
+
+    typer.echo(api.report(folder, out, labels, run, cases, slices, device))
+
+
+@app.command()
 def sample(
     out: Annotated[Path, typer.Argument(help="folder to write")],
     slices: Annotated[int, typer.Option(min=1, help="labelled slices for training")] = 6,

@@ -43,12 +43,16 @@ def run_demo(out: Path, notes: Console, console: Console) -> None:
     with _timed("evaluation", minutes):
         evaluation = api.evaluate(masks, data / "labelsTs")
         picture = _draw(data, masks, out / "pictures")
+    with _timed("report", minutes):
+        page = api.report(masks, out / "report.html", labels=data / "labelsTs")
     console.print(evaluation.table())
     for result in results:
         volumes = ", ".join(f"{name} {value:.0f} mL" for name, value in result.volume_ml.items() if value is not None)
         console.print(f"volumes:  {volumes}", highlight=False)
     console.print("minutes:  " + ", ".join(f"{stage} {spent:.1f}" for stage, spent in minutes.items()), highlight=False)
-    console.print(f"masks:    {masks}\npictures: {picture}\nmodel:    {run}", highlight=False, soft_wrap=True)
+    console.print(
+        f"masks:    {masks}\npictures: {picture}\nreport:   {page}\nmodel:    {run}", highlight=False, soft_wrap=True
+    )
     console.print(
         "The slices it learned from are of this same brain: the scores show that everything works, no more.",
         style="dim",

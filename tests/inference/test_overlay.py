@@ -81,7 +81,7 @@ def test_slices_stand_upright(axis: int, corner: tuple[int, int]) -> None:
     """The voxel at the lowest z, y and x: front and right axially, feet at the bottom otherwise."""
     data = np.zeros((1, 4, 5, 6))
     data[0, 0, 0, 0] = 1
-    picture = overlay._picture(make_volume(data), 0, axis)
+    picture = overlay.slice_picture(make_volume(data), 0, axis)
     assert picture[corner].tolist() == [1, 1, 1] and picture.sum() == 3
 
 

@@ -49,10 +49,10 @@ def write_overlay(
     axes = figure.subplots(rows, len(indices), squeeze=False)
     spacing = in_plane(volume.spacing, axis)
     for column, index in enumerate(indices):
-        picture = _picture(volume, index, axis)
+        picture = slice_picture(volume, index, axis)
         _show(axes[0][column], picture, "image" if column == 0 else "", spacing)
         for row, (title, mask) in enumerate(masks.items(), start=1):
-            painted = _paint(picture, _upright(np.moveaxis(mask, axis, 0)[index], axis))
+            painted = _paint(picture, upright(np.moveaxis(mask, axis, 0)[index], axis))
             _show(axes[row][column], painted, title if column == 0 else "", spacing)
     handles = [Patch(color=COLOURS[i % len(COLOURS)], label=name) for i, name in enumerate(names)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 4), frameon=False)
@@ -69,16 +69,16 @@ def _slices(mask: np.ndarray, axis: int) -> list[int]:
     return sorted(set(wanted.tolist()))
 
 
-def _picture(volume: Volume, index: int, axis: int) -> np.ndarray:
+def slice_picture(volume: Volume, index: int, axis: int) -> np.ndarray:
     """One slice as ``rows x columns x 3`` in 0..1."""
     data = np.moveaxis(volume.data, axis + 1, 0)[index]  # C x r x c
     low, high = np.percentile(data, (1, 99)) if data.max() > data.min() else (0.0, 1.0)
     scaled = np.clip((data - low) / max(high - low, 1e-6), 0, 1)
     channels = scaled if len(scaled) == 3 else scaled[:1].repeat(3, axis=0)
-    return _upright(np.moveaxis(channels, 0, -1), axis)
+    return upright(np.moveaxis(channels, 0, -1), axis)
 
 
-def _upright(rows: np.ndarray, axis: int) -> np.ndarray:
+def upright(rows: np.ndarray, axis: int) -> np.ndarray:
     """Z runs towards the head: turned over where it runs down the rows."""
     return rows if axis == 0 else rows[::-1]
 

@@ -1,0 +1,40 @@
+"""Chooses the report that belongs to a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from masg_sam.api import PREDICTIONS
+from masg_sam.errors import InputError
+from masg_sam.models.checkpoint import FACTS
+from masg_sam.report.content import Limits, Report
+from masg_sam.report.masks import report_masks
+from masg_sam.report.run import report_run
+
+
+def gather(
+    folder: Path, labels: Path | None = None, run: str | None = None, limits: Limits | None = None, device: str = "auto"
+) -> Report:
+    """Collect the report of a run, or of masks.
+
+    Args:
+        folder: as ``train`` or ``predict`` left it.
+        labels: of the masks; with them the report has scores.
+        run: the model of the masks, where it is not where it was.
+        limits: how much to show.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+
+    Raises:
+        InputError: the folder is neither, or something in it is damaged.
+    """
+    limits = limits or Limits()
+    if (folder / FACTS).is_file():
+        return report_run(folder, limits, device)
+    if (folder / PREDICTIONS).is_file():
+        return report_masks(folder, labels, run, limits, device)
+    raise InputError(
+        "neither a trained model nor a folder of masks",
+        path=folder,
+        expected=f"{FACTS} (of `masg-sam train`) or {PREDICTIONS} (of `masg-sam predict`)",
+        mend="name the folder that was given as --out",
+    )

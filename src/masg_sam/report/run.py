@@ -1,0 +1,97 @@
+"""The report of a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masg_sam.api import MasgSam
+from masg_sam.data.io import merge_channels, read_image, read_label
+from masg_sam.data.layouts import find_training_cases
+from masg_sam.data.volume import Volume
+from masg_sam.errors import InputError
+from masg_sam.report import charts
+from masg_sam.report.content import Chart, Limits, Report, Table, Value
+from masg_sam.report.maps import add_maps
+from masg_sam.report.pictures import case_pictures, legend
+from masg_sam.report.records import counted, listed, model_facts, place, read_json, read_lines
+
+TRAINING_CASES = 3  # that are segmented for the report
+
+
+def report_run(folder: Path, limits: Limits, device: str) -> Report:
+    """What was trained on what, its curves, and some training cases as the model segments them.
+
+    Raises:
+        InputError: something in the folder is damaged.
+    """
+    model = MasgSam.from_pretrained(folder, device)
+    record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    task = model.model.task
+    report = Report(
+        f"Model {place(folder)}",
+        f"Segments {listed(task.labels.names)} in {task.modality}; "
+        f"trained on {counted(record.get('cases', []), 'case')}.",
+        legend=legend(task.labels.names),
+    )
+    lines = read_lines(folder / "log.jsonl") if (folder / "log.jsonl").is_file() else []
+    report.training = _curves(lines)
+    report.tiles = [("training cases", str(len(record.get("cases", [])))), ("steps", str(record.get("steps", "–")))]
+    if lines:
+        minutes = sum(line.get("seconds") or 0 for line in lines) / 60
+        report.tiles.append(("minutes of training steps", f"{minutes:.1f}"))
+    report.facts = model_facts(model, record)
+    try:
+        cases = find_training_cases(Path(record.get("data", ""))).cases if record.get("data") else ()
+    except InputError as error:
+        cases = ()
+        report.missing.append(f"Pictures of training cases: {error.problem} ({error.path}).")
+    rows: list[list[Value]] = []
+    for case in cases[:TRAINING_CASES]:
+        volume = merge_channels([read_image(path) for path in case.images])
+        label = task.labels.encode(read_label(case.label)) if case.label else None
+        found = model.segment(volume.data, volume.spacing).mask
+        masks = {"prediction": found} | ({"label": label} if label is not None else {})
+        caption = "a training case: the model has seen it"
+        report.pictures.append(case_pictures(case.name, caption, volume, masks, task.axis, limits.slices))
+        if not report.maps:
+            add_maps(report, model, volume, found, case.name)
+        rows.append([case.name, *_volumes_ml(found, volume, len(task.labels.names))])
+    if rows:
+        report.layers = list(report.pictures[0].slices[0].layers)
+        report.cases = Table(["training case", *(f"{name}, mL" for name in task.labels.names)], rows)
+    return report
+
+
+def _curves(lines: Sequence[dict[str, Any]]) -> list[Chart]:
+    if not lines:
+        return []
+    steps = [line["step"] for line in lines]
+
+    def values(prefix: str) -> dict[str, list[float | None]]:
+        names = sorted({key for line in lines for key in line if key.startswith(prefix)})
+        return {key.removeprefix(prefix): [line.get(key) for line in lines] for key in names}
+
+    loss = {"all": [line.get("loss") for line in lines]} | values("loss/")
+    found = [charts.curves("Loss", "All terms, weighted, and their sum.", steps, loss)]
+    levels = {name.replace("attention_", "level "): v for name, v in values("hae/attention_").items()}
+    if levels:
+        named = {f"level {name}": v for name, v in levels.items()}
+        found.append(charts.curves("HAE: attention over levels", "Mean over positions; sums to one.", steps, named))
+    drift = {k: v for k, v in values("hae/").items() if not k.startswith("attention")}
+    if drift:
+        found.append(charts.curves("HAE: diversity and drift", "Similarity of levels; cosine distance.", steps, drift))
+    gates = values("dsf/gate_")
+    if gates:
+        found.append(charts.curves("DSF: gates", "Mean over positions; 0 is closed.", steps, gates))
+    return found
+
+
+def _volumes_ml(mask: np.ndarray, volume: Volume, classes: int) -> list[Value]:
+    counts = np.bincount(mask.ravel(), minlength=classes + 1)[1:]
+    if volume.is_picture:
+        return [None] * classes
+    return [round(float(count * np.prod(volume.spacing) / 1000), 2) for count in counts]

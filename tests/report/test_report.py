@@ -1,0 +1,139 @@
+"""Reports of a run and of masks: what they say, and what they say is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from masg_sam import api
+from masg_sam.config import Config
+from masg_sam.errors import InputError, OutputError
+from masg_sam.report.content import Limits, Report, Table
+from masg_sam.report.gather import gather
+from masg_sam.report.write import render, write_report
+
+
+@pytest.fixture
+def data(make_dataset: Callable[..., Path]) -> Path:
+    return make_dataset(classes=2)
+
+
+@pytest.fixture
+def run(data: Path, tiny: Config, tmp_path: Path) -> Path:
+    api.train(data, tmp_path / "run", tiny, console=Console(quiet=True))
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def masks(run: Path, data: Path, tmp_path: Path) -> Path:
+    list(api.predict(run, data / "imagesTs", tmp_path / "masks", device="cpu"))
+    return tmp_path / "masks"
+
+
+def test_of_a_run(run, data):
+    report = gather(run, device="cpu")
+    assert report.missing == []
+    assert [case.name for case in report.pictures] == ["case0", "case1"]
+    assert report.layers == ["prediction", "label", "error"]
+    assert {one.module for one in report.maps} == {"image", "HAE", "BFE", "DSF"}
+    assert {chart.title for chart in report.training} >= {"Loss", "HAE: attention over levels", "DSF: gates"}
+    facts = dict(report.facts["Data"])
+    assert (facts["classes"], facts["training cases"]) == ("organ 1, organ 2", "case0, case1")
+    assert dict(report.tiles)["steps"] == "2"
+
+
+def test_of_a_run_whose_data_are_gone(run, data):
+    shutil.rmtree(data)
+    report = gather(run, device="cpu")
+    assert report.pictures == [] and report.maps == []
+    assert str(data) in report.missing[0]
+    assert "Not shown" in render(report)
+
+
+def test_of_masks_with_labels(masks, data):
+    report = gather(masks, data / "labelsTs", device="cpu")
+    assert report.missing == []
+    scores = api.evaluate(masks, data / "labelsTs")
+    row = dict(zip(report.cases.columns, report.cases.rows[0], strict=True))
+    assert row["case"] == "case0"
+    assert row["Dice"] == round(scores.cases[0].mean("dice"), 3)
+    assert row["Dice organ 2"] == round(scores.cases[0].classes["organ 2"].dice, 3)
+    assert report.layers == ["prediction", "label", "error"]
+    assert report.scores[0].title == "Dice"
+    assert len(report.maps) > 4
+
+
+def test_of_masks_without_labels(masks):
+    report = gather(masks, device="cpu")
+    assert report.scores == [] and "--labels" in report.missing[0]
+    assert report.layers == ["prediction"]
+    assert "organ 1, mL" in report.cases.columns
+
+
+def test_of_masks_whose_images_and_model_are_gone(masks, run, data):
+    shutil.rmtree(run)
+    shutil.rmtree(data / "imagesTs")
+    report = gather(masks, data / "labelsTs", device="cpu")
+    assert report.pictures == [] and report.maps == []
+    told = " ".join(report.missing)
+    assert "--run" in told and "images are not where they were" in told
+    assert report.scores
+
+
+def test_a_model_that_has_moved(masks, run, tmp_path):
+    shutil.move(run, tmp_path / "elsewhere")
+    assert gather(masks, run=str(tmp_path / "elsewhere"), device="cpu").maps
+
+
+def test_limits(run):
+    report = gather(run, limits=Limits(slices=2), device="cpu")
+    assert [len(case.slices) for case in report.pictures] == [2, 2]
+
+
+def test_more_cases_than_pictures(masks):
+    lines = (masks / "predictions.jsonl").read_text()
+    doubled = json.loads(lines) | {"case": "worse", "expected_dice": {"organ 1": 0.0}, "warnings": ["odd spacing"]}
+    (masks / "predictions.jsonl").write_text(lines + json.dumps(doubled) + "\n")
+    shutil.copy(masks / "case0.nii.gz", masks / "worse.nii.gz")
+    report = gather(masks, limits=Limits(cases=1), device="cpu")
+    assert [case.name for case in report.pictures] == ["worse"]  # the least expected Dice first
+    assert report.warnings["worse"] == ["odd spacing"]
+    assert any("1 more" in line for line in report.missing)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]\n", '{"other": 1}\n', ""])
+def test_damaged_predictions(masks, content):
+    (masks / "predictions.jsonl").write_text(content)
+    with pytest.raises(InputError) as caught:
+        gather(masks, device="cpu")
+    assert caught.value.path == masks / "predictions.jsonl"
+
+
+def test_a_folder_of_neither_kind(tmp_path):
+    with pytest.raises(InputError, match="neither"):
+        gather(tmp_path)
+
+
+def test_text_is_escaped_and_nothing_is_fetched():
+    bad = "<script>alert(1)</script>"
+    report = Report(
+        bad, bad, [(bad, bad)], [bad], cases=Table([bad], [[bad]]), warnings={bad: [bad]}, facts={bad: [(bad, bad)]}
+    )
+    page = render(report)
+    assert bad not in page and "&lt;script&gt;" in page
+    assert page.count("<script>") == 1
+    assert "default-src 'none'" in page
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert "Not a medical device" in page and "Apache License 2.0" in page
+
+
+def test_only_html_is_written(tmp_path):
+    with pytest.raises(OutputError, match="HTML"):
+        write_report(Report("a", "b"), tmp_path / "report.pdf")
+    assert write_report(Report("a", "b"), tmp_path / "new" / "r.html").read_text().startswith("<!doctype html>")
