@@ -144,3 +144,12 @@ def test_differences_are_paired_by_case_and_averaged_over_seeds() -> None:
     first = [record({"a": 0.8, "b": 0.6, "c": 0.5}), record({"a": 0.6, "b": 0.6, "c": 0.5})]
     second = [record({"b": 0.5, "a": 0.5, "c": None})]
     assert script("tables").paired(first, second, "dice") == [pytest.approx(0.2), pytest.approx(0.1)]
+
+
+def test_metrics_beside_monai(data: Path) -> None:
+    """Both sides agree on masks that are no copies of the labels; the times are not judged."""
+    command = [sys.executable, str(BENCHMARKS / "metrics.py"), "--labels", str(data / "labelsTs"), "--rounds", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    words = result.stdout.split()
+    assert "MONAI" in words and float(words[-1]) < 1e-6

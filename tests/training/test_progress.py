@@ -46,8 +46,8 @@ def test_a_line_a_step_at_once(tmp_path: Path) -> None:
 
 def test_trackers_hear_the_same(tmp_path: Path) -> None:
     assert run(tmp_path, 1, 2).told == [
-        (1, {"loss": 1.0, "lr": 1e-7, "seconds": 0.25}),
-        (2, {"loss": 0.5, "lr": 1e-7, "seconds": 0.25}),
+        (1, {"loss/total": 1.0, "lr": 1e-7, "seconds": 0.25}),
+        (2, {"loss/total": 0.5, "lr": 1e-7, "seconds": 0.25}),
     ]
 
 

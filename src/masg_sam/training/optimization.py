@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,19 @@ class Average:
                 self.state[name].copy_(value)
 
 
-def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
-    """Device, mixed precision and trackers, through accelerate.
+def check_available(config: TrainingConfig) -> None:
+    """See before anything is written that the device and the trackers are there.
 
     Raises:
-        ConfigError: the device asked for is not there.
+        ConfigError: one is not.
     """
-    AcceleratorState._reset_state(reset_partial_state=True)  # a process may train more than once
+    for tracker in config.trackers:
+        if find_spec(tracker) is None:
+            raise ConfigError(
+                f"tracker {tracker} is not installed",
+                expected=f"the package {tracker}",
+                mend=f"pip install {tracker}, or leave it out of training.trackers",
+            )
     device = config.device
     if device not in ("auto", "cpu") and not _available(device):
         raise ConfigError(
@@ -90,6 +97,17 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
             expected="auto, cpu, cuda or mps",
             mend="use auto",
         )
+
+
+def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
+    """Device, mixed precision and trackers, through accelerate.
+
+    Raises:
+        ConfigError: the device or a tracker asked for is not there.
+    """
+    check_available(config)
+    AcceleratorState._reset_state(reset_partial_state=True)  # a process may train more than once
+    device = config.device
     precision = resolve_precision(config.precision, device)
     return Accelerator(
         cpu=device == "cpu",

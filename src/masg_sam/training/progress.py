@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+TOTAL = "loss/total"  # the loss in trackers, where a name cannot stand beside a group of that name
 LOG = "log.jsonl"
 
 
@@ -57,7 +58,8 @@ class RunLog:
         record = {"step": step, "seconds": round(seconds, 4)} | {k: round(v, 6) for k, v in values.items()}
         self.file.write(json.dumps(record) + "\n")
         self.file.flush()
-        self.accelerator.log(values | {"seconds": seconds}, step=step)
+        shown = {TOTAL if name == "loss" else name: value for name, value in values.items()}
+        self.accelerator.log(shown | {"seconds": seconds}, step=step)
         self.bar.update(self.task, completed=step, facts=f"loss {values['loss']:.3f}  {seconds:.2f} s/step")
         if self.plain is not None and (step % 25 == 0 or step in (self.first + 1, self.steps)):
             left = (time.monotonic() - self.started) / (step - self.first) * (self.steps - step)

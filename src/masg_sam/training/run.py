@@ -30,6 +30,7 @@ from masg_sam.models.sam.weights import load_sam
 from masg_sam.models.text import TextVectors, embed_classes
 from masg_sam.training import checkpoint
 from masg_sam.training.calibration import calibrate
+from masg_sam.training.optimization import check_available
 from masg_sam.training.planning import make_task, plan_grid, plan_mirror, plan_steps, single_pieces
 from masg_sam.training.trainer import Trainer
 
@@ -62,6 +63,7 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
         TrainingError: training broke down; the last state is in ``out``.
     """
     _check_output(out, resume)
+    check_available(config.training)
     prepared = prepare(data, config)
     for finding in prepared.check.findings:
         log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s", finding.message)

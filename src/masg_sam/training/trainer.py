@@ -84,7 +84,8 @@ class Trainer:
         """
         done = self._resume() if resume else 0
         if self.config.trackers:
-            self.accelerator.init_trackers("masg-sam")
+            names = {"mlflow": {"run_name": self.folder.resolve().name}}
+            self.accelerator.init_trackers("masg-sam", init_kwargs=names)
         self.network.train()
         saved = time.monotonic()
         with RunLog(self.folder, self.steps, done, self.accelerator, self.console) as run_log:
