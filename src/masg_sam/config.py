@@ -120,6 +120,9 @@ class DataConfig:
     modality: Annotated[
         str | None, Field(description="CT, MRI, endoscopy, ...; none: from dataset.json or the voxels")
     ] = None
+    class_names: Annotated[
+        list[str] | None, Field(description="of the label values from the lowest up; none: from dataset.json")
+    ] = None
     plane: Annotated[Literal["auto", "axial", "coronal", "sagittal"], Field(description="the slices of a volume")] = (
         "auto"
     )

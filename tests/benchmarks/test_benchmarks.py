@@ -148,7 +148,14 @@ def test_differences_are_paired_by_case_and_averaged_over_seeds() -> None:
 
 def test_metrics_beside_monai(data: Path) -> None:
     """Both sides agree on masks that are no copies of the labels; the times are not judged."""
-    command = [sys.executable, str(BENCHMARKS / "metrics.py"), "--labels", str(data / "la4" / "labelsTs"), "--rounds", "1"]
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "metrics.py"),
+        "--labels",
+        str(data / "la4" / "labelsTs"),
+        "--rounds",
+        "1",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     words = result.stdout.split()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from masg_sam.data.labels import IGNORED, LabelMap, fit_label_map
 from masg_sam.data.volume import Geometry, Volume
-from masg_sam.errors import LabelError
+from masg_sam.errors import ConfigError, LabelError
 
 AFFINE = np.eye(4)
 
@@ -251,3 +251,15 @@ def test_labels_are_let_go_of_one_by_one(names: dict[int, str]) -> None:
 
     assert fit_label_map(labels(), names)[0].num_classes == 1
     assert len(seen) == 5
+
+
+def test_classes_can_be_renamed():
+    label_map = LabelMap((1, 4), ("class 1", "class 4"))
+    assert label_map.renamed(None) is label_map
+    assert label_map.renamed(["liver", "spleen"]) == LabelMap((1, 4), ("liver", "spleen"))
+
+
+@pytest.mark.parametrize("names", [["liver"], ["liver", "spleen", "heart"], ["liver", "liver"], ["liver", " "], []])
+def test_names_that_do_not_go_with_the_values(names):
+    with pytest.raises(ConfigError, match=r"class_names(.|\n)*1, 4"):
+        LabelMap((1, 4), ("class 1", "class 4")).renamed(names)

@@ -98,11 +98,11 @@ def test_pictures_with_noisy_masks(flags: list[str], tmp_path: Path) -> None:
         for folder, pixels in (("images", picture), ("labels", mask)):
             (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(tmp_path / "data" / folder / f"p{i}.jpg", quality=80)
-    trained = masg_sam("train", tmp_path / "data", "--out", tmp_path / "run", *flags)
+    trained = masg_sam("train", tmp_path / "data", "--out", tmp_path / "run", *flags, "--data.class_names", "[polyp]")
     assert trained.returncode == 0, trained.stderr
     predicted = masg_sam("predict", tmp_path / "run", tmp_path / "data" / "images", "--out", tmp_path / "masks")
     assert predicted.returncode == 0, predicted.stderr
-    assert json.loads(predicted.stdout.splitlines()[0])["volume_ml"] == {"foreground": None}
+    assert json.loads(predicted.stdout.splitlines()[0])["volume_ml"] == {"polyp": None}
     found = np.asarray(Image.open(tmp_path / "masks" / "p1.png"))
     assert found.shape == (90, 50) and set(np.unique(found)) <= {0, 255}
     assert masg_sam("evaluate", tmp_path / "masks", tmp_path / "data" / "labels").returncode == 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from masg_sam.data.dataset_json import IGNORE, MOST_VALUE
 from masg_sam.data.volume import Volume
-from masg_sam.errors import LabelError
+from masg_sam.errors import ConfigError, LabelError
 
 MOST_CLASSES = 32  # without names; more values than that are rather grey levels
 NEAR = 40  # grey levels around 0 and 255 that compression noise may reach
@@ -77,6 +77,26 @@ class LabelMap:
         if self.threshold is not None:
             return int(value >= self.threshold)
         return self.values.index(value) + 1 if value in self.values else 0
+
+    def renamed(self, names: Sequence[str] | None) -> LabelMap:
+        """The same classes under other names; ``None`` for the same names.
+
+        Args:
+            names: of the label values, ascending.
+
+        Raises:
+            ConfigError: too few or too many, empty ones, or the same twice.
+        """
+        if names is None:
+            return self
+        if len(names) != self.num_classes or len(set(names)) < len(names) or not all(name.strip() for name in names):
+            raise ConfigError(
+                "data.class_names does not go with the labels",
+                found=list(names),
+                expected=f"{self.num_classes} different names, for the values {', '.join(map(str, self.values))}",
+                mend="name each class once, from the lowest value up",
+            )
+        return replace(self, names=tuple(names))
 
     def decode(self, mask: np.ndarray) -> np.ndarray:
         """Classes 0..K back to the values of the label files."""

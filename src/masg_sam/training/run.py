@@ -110,6 +110,7 @@ def prepare(data: Path, config: Config) -> Prepared:
     """
     dataset = find_training_cases(data)
     check = check_training(dataset)
+    check.label_map = check.label_map.renamed(config.data.class_names)
     modality = config.data.modality or guess_modality(dataset, check)
     grid = plan_grid(check.cases, config)
     labels = check.label_map
