@@ -45,11 +45,12 @@ class Augmentation:
         turns = [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in (0, 1)]
         turns.append(RandRotate90d(both, prob=0.5) if size[0] == size[1] else RandFlipd(both, prob=0.0))
         intensity = [
-            RandAdjustContrastd("image", prob=0.4, gamma=(0.6, 1.6), retain_stats=True),
-            RandScaleIntensityd("image", factors=0.25, prob=0.4, channel_wise=colour),
-            RandShiftIntensityd("image", offsets=0.25, prob=0.4, channel_wise=colour),
-            RandGaussianSmoothd("image", sigma_x=(0.4, 1.2), sigma_y=(0.4, 1.2), prob=0.15),
-            RandGaussianNoised("image", prob=0.3, std=0.12),
+            RandAdjustContrastd("image", prob=0.6, gamma=(0.5, 2.0), retain_stats=True),
+            RandAdjustContrastd("image", prob=0.2, gamma=(0.5, 2.0), retain_stats=True, invert_image=True),
+            RandScaleIntensityd("image", factors=0.4, prob=0.5, channel_wise=colour),
+            RandShiftIntensityd("image", offsets=0.4, prob=0.5, channel_wise=colour),
+            RandGaussianSmoothd("image", sigma_x=(0.5, 1.5), sigma_y=(0.5, 1.5), prob=0.25),
+            RandGaussianNoised("image", prob=0.3, std=0.15),
         ]
         self.transform = Compose([deform, *(turns if mirror else []), *intensity])
 
