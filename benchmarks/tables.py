@@ -179,7 +179,8 @@ def _curve(records: Sequence[Record], path: Path) -> None:
 def _origin(records: Sequence[Record]) -> str:
     groups = _grouped(records, "study", "commit", "machine", "quick")
     lines = [
-        f"- {study}: {len(runs)} runs at commit {commit}, {machine}" + (" (cut down with --quick)" if quick else "")
+        f"- {study}: {len(runs)} run{'s' if len(runs) > 1 else ''} at commit {commit}, {machine}"
+        + (" (cut down with --quick)" if quick else "")
         for (study, commit, machine, quick), runs in groups.items()
     ]
     return "\n".join(["## Where the runs come from", "", *lines])
