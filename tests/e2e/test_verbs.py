@@ -135,6 +135,10 @@ def test_one_bad_file_does_not_stop_the_others(
         (["train", "data", "--out", "run", "--config", "missing.yaml"], "missing.yaml"),
         (["predict", "nowhere", "data", "--out", "masks"], "no trained model"),
         (["evaluate", "nowhere", "data"], "no such"),
+        (["evaluate", "data", "data", "--names", "nowhere.json"], "nowhere.json"),
+        (["compare", "a=nowhere", "b=nowhere"], "--labels"),
+        (["compare", "nowhere.json", "b=nowhere"], "nowhere.json"),
+        (["report", "nowhere"], "neither"),
         (["train", "data", "--out", "run", "--model.encoder.weights", "/missing.pt"], "no such weights"),
     ],
 )

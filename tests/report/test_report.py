@@ -137,3 +137,9 @@ def test_only_html_is_written(tmp_path):
     with pytest.raises(OutputError, match="HTML"):
         write_report(Report("a", "b"), tmp_path / "report.pdf")
     assert write_report(Report("a", "b"), tmp_path / "new" / "r.html").read_text().startswith("<!doctype html>")
+
+
+def test_values_of_a_table():
+    table = Table(["case", "Dice", "HD95, mm", "warnings"], [])
+    assert [table.text(i, value) for i, value in enumerate(["a", 0.9, 5.25, 0])] == ["a", "0.900", "5.2", "0"]
+    assert table.text(1, None) == "–"

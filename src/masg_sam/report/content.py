@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 Value = str | float | int | None
+COARSE = ("mm", "pixels", "mL", "seconds")  # ends of the columns whose values need one digit
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,14 @@ class Table:
 
     columns: list[str]
     rows: list[list[Value]]
+
+    def text(self, column: int, value: Value) -> str:
+        """A value as the page shows it: one digit for mm, mL and seconds, three for scores."""
+        if value is None:
+            return "–"
+        if isinstance(value, float):
+            return f"{value:.{1 if self.columns[column].endswith(COARSE) else 3}f}"
+        return str(value)
 
 
 @dataclass
