@@ -18,8 +18,7 @@ from masg_sam.data.task import PLANES, Task, choose_plane
 
 LEAST_SIDE, MOST_SIDE = 128, 224  # pixels of the longest side, when the user names none
 ZOOM = 1.5  # a small slice is enlarged by this much, for SAM's decoder is coarse
-# The default budget of a run, all steps together. Scans hold more different slices than a few pictures do.
-PICTURE_MEGAPIXELS, SCAN_MEGAPIXELS = 160.0, 240.0
+MEGAPIXELS = 160.0  # seen by a run, all steps together; more did not help, see docs/explanation/what-was-tried.md
 FEWEST_STEPS, MOST_STEPS = 200, 600
 SINGLE_PART = 0.99  # of a label's voxels in its largest piece, to count as one piece
 SIDED = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)", re.IGNORECASE)
@@ -70,9 +69,8 @@ def plan_steps(config: Config, task: Task) -> int:
     """Steps of a run: a fixed number of pixels seen, so that a run takes minutes at any input size."""
     if config.training.steps is not None:
         return config.training.steps
-    budget = PICTURE_MEGAPIXELS if task.pictures else SCAN_MEGAPIXELS
     pixels = config.training.batch_size * task.size[0] * task.size[1]
-    return int(np.clip(budget * 1e6 / pixels, FEWEST_STEPS, MOST_STEPS))
+    return int(np.clip(MEGAPIXELS * 1e6 / pixels, FEWEST_STEPS, MOST_STEPS))
 
 
 def plan_mirror(config: Config, task: Task) -> bool:
