@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from masg_sam import errors
-from masg_sam.errors import InputError, MasgSamError, TrainingError
+from masg_sam.errors import InputError, MasgSamError, TrainingError, few
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MasgSamError)]
 
@@ -43,3 +43,8 @@ def test_training_that_breaks_down_is_no_wrong_input() -> None:
 def test_every_input_error_takes_the_same_facts(kind: type[InputError]) -> None:
     error = kind("problem", path="file", found=1, expected=2, mend="do this")
     assert isinstance(error, MasgSamError) and str(error).count("\n") == 3
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, ""), (1, "a"), (5, "a, b, c, d, e"), (6, "a, b, c, d, e and 1 more")])
+def test_a_message_lists_five_names_at_most(count: int, text: str) -> None:
+    assert few(list("abcdef")[:count]) == text

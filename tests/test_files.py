@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from masg_sam.errors import OutputError
-from masg_sam.files import moved_into_place, write_text
+from masg_sam.errors import LayoutError, OutputError
+from masg_sam.files import moved_into_place, read_json, write_text
 
 
 def test_text_is_written_with_its_folder_and_the_usual_permissions(tmp_path: Path) -> None:
@@ -33,3 +33,21 @@ def test_a_place_that_cannot_be_written_is_a_typed_error(tmp_path: Path) -> None
     write_text(tmp_path / "file", "x")
     with pytest.raises(OutputError, match=r"file/below\.txt"):
         write_text(tmp_path / "file" / "below.txt", "y")
+
+
+def test_json_is_read_with_or_without_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"liver": 1}')
+    assert read_json(tmp_path / "a.json") == {"liver": 1}
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b'"x"', b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_object_is_an_error_of_the_kind_asked_for(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(LayoutError, match=r"a\.json") as caught:
+        read_json(tmp_path / "a.json", LayoutError, "train again")
+    assert caught.value.mend == "train again"
+
+
+def test_json_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match=r"a\.json"):
+        read_json(tmp_path / "a.json", LayoutError)

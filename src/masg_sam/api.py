@@ -200,14 +200,11 @@ class MasgSam:
             write_overlay(volume, {"prediction": found.mask}, labels.names, picture, self.model.task.axis)
         assessment = assess(self.quality, self.predictor, volume, found)
         counts = np.bincount(found.mask.ravel(), minlength=labels.num_classes + 1)[1:].tolist()
-        millilitres = None if volume.is_picture else float(np.prod(volume.spacing)) / 1000
+        voxel = volume.voxel_ml
         return CaseResult(
             case.name,
             path.name,
-            {
-                n: None if millilitres is None else round(c * millilitres, 4)
-                for n, c in zip(labels.names, counts, strict=True)
-            },
+            {n: voxel and round(c * voxel, 4) for n, c in zip(labels.names, counts, strict=True)},
             dict(zip(labels.names, counts, strict=True)),
             dict(zip(labels.names, found.confidence, strict=True)),
             dict(zip(labels.names, assessment.expected_dice, strict=True)),

@@ -6,7 +6,10 @@ Every :class:`InputError` means the call or the input is wrong (exit status 2 of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+LISTED = 5  # names in a message
 
 
 class MasgSamError(Exception):
@@ -79,3 +82,8 @@ class OutputError(InputError):
 
 class TrainingError(MasgSamError):
     """Training broke down: a loss that is not finite, say."""
+
+
+def few(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are, for messages."""
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

@@ -1,15 +1,17 @@
-"""Writing files so that a reader, or a kill, never meets half of one."""
+"""Writing files so that a reader, or a kill, never meets half of one; and reading JSON that may be anything."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from masg_sam.errors import OutputError
+from masg_sam.errors import InputError, OutputError
 
 
 @contextmanager
@@ -45,6 +47,26 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, line ends as they are, moved into place whole."""
     with moved_into_place(path) as place:
         place.write_text(text, encoding="utf-8", newline="")
+
+
+def read_json(path: Path, kind: type[InputError] = InputError, mend: str = "mend or rewrite it") -> dict[str, Any]:
+    """A file of one JSON object, with or without a byte order mark.
+
+    Args:
+        path: the file.
+        kind: of the error.
+        mend: what the user can do about a damaged one.
+
+    Raises:
+        InputError: of the kind asked for, if it is none.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise kind("cannot be read as JSON", path=path, found=error, mend=mend) from error
+    if not isinstance(facts, dict):
+        raise kind("is not a JSON object", path=path, found=type(facts).__name__, expected="{...}", mend=mend)
+    return facts
 
 
 def _usual_mode(folder: Path) -> int:

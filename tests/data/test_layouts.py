@@ -339,10 +339,10 @@ def test_labels_of_a_dataset(present: Iterable[str], tmp_path: Path) -> None:
     assert list(find_labels(touch(tmp_path, present))[0]) == ["b"]
 
 
-def test_what_nobody_labelled_is_no_class_to_compare(tmp_path: Path) -> None:
+def test_the_value_of_what_nobody_labelled_is_kept(tmp_path: Path) -> None:
     touch(tmp_path, ["masks/a.png"])
     facts(tmp_path, labels=LABELS | {"ignore": 3})
-    assert find_labels(tmp_path / "masks")[1] == {1: "liver", 2: "spleen"}
+    assert find_labels(tmp_path / "masks")[1] == {1: "liver", 2: "spleen", 3: "ignore"}
 
 
 @pytest.mark.parametrize("place", ["", "masks"])

@@ -18,6 +18,7 @@ from masg_sam.data.slices import (
     resize_images,
     resize_labels,
     round_up,
+    spread_slices,
     to_slices,
     unpad,
     with_neighbours,
@@ -160,3 +161,16 @@ def test_shrinking_averages_instead_of_dropping() -> None:
 def test_the_right_size_passes_untouched() -> None:
     image, label = torch.randn(1, 1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8)
     assert resize_images(image, (4, 4)) is image and resize_labels(label, (4, 4)) is label
+
+
+@pytest.mark.parametrize(
+    ("held", "most", "chosen"),
+    [
+        ([0, 1, 1, 1, 1, 1, 0], 3, (1, 3, 5)),
+        ([0, 1, 0, 1, 0, 0, 0], 3, (1, 3)),  # fewer than asked for: all of them
+        ([0, 0, 0, 0, 0, 0, 0], 2, (0, 6)),  # nothing anywhere: through the whole volume
+        ([1, 1, 1, 1, 1, 1, 1], 1, (0,)),
+    ],
+)
+def test_slices_are_spread_through_those_that_hold_something(held: list[int], most: int, chosen: tuple) -> None:
+    assert spread_slices(np.array(held, bool), most) == chosen

@@ -99,6 +99,18 @@ def test_classes_are_named_and_ordered_by_the_labels(scans):
     assert found.counts("liver") == found.counts("liver") | {"both_present": 1, "both_empty": 2}
 
 
+def test_what_nobody_labelled_counts_on_neither_side(scans):
+    masks, labels = scans
+    truth = scan()
+    truth[2:4, 3:6, 2:5] = 9  # the first half of the box
+    write_scan(labels / "p1.nii.gz", truth)
+    write_scan(masks / "p1.nii.gz", np.maximum(scan(), scan(0)))  # a false alarm at x = 0, 1
+    name_classes(labels.parent, liver=1, ignore=9)
+    found = evaluate(masks, labels)
+    assert found.class_names == ["liver"]
+    assert found.values("dice")[0] == pytest.approx(2 * 2 / (4 + 2))
+
+
 def test_names_of_the_masks_serve_where_the_labels_have_none(scans):
     masks, labels = scans
     name_classes(masks, spleen=1, liver=2)

@@ -57,6 +57,22 @@ def test_a_class_the_masks_lack_is_missed(labels, tmp_path):
     assert found.notes == ["classes that the masks do not have count as missed: left_kidney"]
 
 
+def test_what_masks_leave_to_nobody_is_background(labels, tmp_path):
+    write(tmp_path / "masks" / "p1.nii.gz", two_organs(3, 1))
+    name(tmp_path / "masks", {"left_kidney": 1, "ignore": 3})
+    found = evaluate(tmp_path / "masks", labels)
+    assert found.values("dice", "left_kidney") == [1]
+    assert found.counts("liver")["missed"] == 1
+
+
+def test_a_dataset_is_no_folder_of_a_file_a_class(labels, tmp_path):
+    """``labelsTs`` and ``imagesTs`` are folders of scans, and look like cases of a file a class."""
+    for folder in ("imagesTs", "labelsTs"):
+        write(tmp_path / "dataset" / folder / "p1.nii.gz", two_organs(1, 2))
+    name(tmp_path / "dataset", {"liver": 1, "left_kidney": 2})
+    assert evaluate(tmp_path / "dataset", labels).values("dice") == [1]
+
+
 def test_same_values_in_another_order(labels, tmp_path):
     """Equal values with swapped names are the trap of comparing by value."""
     write(tmp_path / "masks" / "p1.nii.gz", two_organs(2, 1))

@@ -7,26 +7,9 @@ import pytest
 import torch
 
 from masg_sam.inference import opinions as module
-from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions, choose_slices
+from masg_sam.inference.opinions import SecondOpinions
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.prompts import BOX_END, BOX_START, PADDING
-
-
-def test_slices_are_spread_through_what_was_found() -> None:
-    voxels = np.zeros(100)
-    voxels[30:70] = 5
-    chosen = choose_slices(voxels)
-    assert len(chosen) == MOST_SLICES and (chosen[0], chosen[-1]) == (30, 69)
-    assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
-
-
-def test_few_slices_are_all_asked() -> None:
-    assert choose_slices(np.array([0, 1, 0, 1])) == (1, 3)
-
-
-def test_where_nothing_was_found_the_whole_scan_is_asked() -> None:
-    chosen = choose_slices(np.zeros(40))
-    assert (chosen[0], chosen[-1]) == (0, 39) and len(chosen) == MOST_SLICES
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])

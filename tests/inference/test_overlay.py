@@ -11,8 +11,9 @@ from PIL import Image
 
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import OutputError
+from masg_sam.figures import CLASSES
 from masg_sam.inference import overlay
-from masg_sam.inference.overlay import COLOURS, OPACITY, write_overlay
+from masg_sam.inference.overlay import OPACITY, write_overlay
 
 
 def make_volume(data: np.ndarray, spacing: tuple[float, float, float] = (1, 1, 1), picture: bool = False) -> Volume:
@@ -46,7 +47,7 @@ def test_picture_shows_image_prediction_and_label(tmp_path: Path) -> None:
     )
     assert path == tmp_path / "new" / "case.png"
     assert [item.name for item in path.parent.iterdir()] == ["case.png"]
-    assert has_colour(path, COLOURS[0]) and has_colour(path, COLOURS[1])
+    assert has_colour(path, CLASSES[0]) and has_colour(path, CLASSES[1])
     width, height = Image.open(path).size
     assert width > 900 and height > 900  # four columns, three rows
 
@@ -54,7 +55,7 @@ def test_picture_shows_image_prediction_and_label(tmp_path: Path) -> None:
 def test_nothing_found_draws_the_whole_volume_without_paint(tmp_path: Path) -> None:
     mask = np.zeros((12, 40, 30), np.uint8)
     path = write_overlay(make_volume(np.zeros((1, 12, 40, 30))), {"prediction": mask}, ["liver"], tmp_path / "a.png")
-    assert not has_colour(path, COLOURS[0])
+    assert not has_colour(path, CLASSES[0])
 
 
 def test_slices_are_spread_through_what_was_found() -> None:
@@ -89,8 +90,8 @@ def test_paint_mixes_the_colour_with_the_image() -> None:
     picture = np.full((2, 2, 3), 0.5)
     painted = overlay._paint(picture, np.array([[0, 1], [2, 0]]))
     np.testing.assert_allclose(painted[0, 0], 0.5)
-    np.testing.assert_allclose(painted[0, 1], (1 - OPACITY) * 0.5 + OPACITY * np.array(to_rgb(COLOURS[0])))
-    np.testing.assert_allclose(painted[1, 0], (1 - OPACITY) * 0.5 + OPACITY * np.array(to_rgb(COLOURS[1])))
+    np.testing.assert_allclose(painted[0, 1], (1 - OPACITY) * 0.5 + OPACITY * np.array(to_rgb(CLASSES[0])))
+    np.testing.assert_allclose(painted[1, 0], (1 - OPACITY) * 0.5 + OPACITY * np.array(to_rgb(CLASSES[1])))
     np.testing.assert_allclose(picture, 0.5)
 
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from masg_sam.data.volume import Geometry, Volume
-from masg_sam.report.pictures import case_pictures, choose, colour_of, legend
+from masg_sam.figures import colour_of
+from masg_sam.report.pictures import case_pictures, legend
 
 RED, BLUE, PINK = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2), (0xCC, 0x79, 0xA7)
 
@@ -38,10 +39,14 @@ def masks(shape: tuple[int, int, int] = (6, 8, 10)) -> dict[str, np.ndarray]:
 def test_slices_are_spread_through_what_was_found():
     mask = np.zeros((20, 4, 4), np.uint8)
     mask[5:16, 1, 1] = 1
-    assert choose({"a": mask}, 20, 0, 3) == [5, 10, 15]
-    assert choose({"a": mask}, 20, 0, 50) == list(range(5, 16))
-    assert choose({"a": mask, "b": np.roll(mask, 2, 0)}, 20, 0, 2) == [5, 17]
-    assert choose({"a": mask * 0}, 20, 0, 3) == [0, 10, 19]  # nothing found: all slices
+    mask[10, 1, :2] = 1
+    scan = volume((20, 4, 4))
+
+    def numbers(masks, most):
+        return [one.number for one in case_pictures("p", "", scan, masks, 0, most).slices]
+
+    assert numbers({"a": mask, "b": np.roll(mask, 2, 0)}, 2) == [5, 17]
+    assert case_pictures("p", "", scan, {"a": mask}, 0, 3).shown == 1  # the fullest is shown first
 
 
 def test_errors_have_their_colours():
@@ -57,7 +62,7 @@ def test_classes_have_the_colours_of_the_legend():
     prediction = opened(case_pictures("p", "", volume(), masks(), 0, 4).slices[0].layers["prediction"])
     colours = legend(["a", "b"])
     assert [f"#{''.join(f'{part:02X}' for part in prediction[0, i, :3])}" for i in (0, 3)] == list(colours.values())
-    assert colours["b"] == colour_of(1)
+    assert colours["b"] == colour_of(2)
     assert prediction[0, 2, 3] == 0
 
 

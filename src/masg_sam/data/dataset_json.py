@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from masg_sam.errors import LayoutError
+from masg_sam.files import read_json
 
 IGNORE = "ignore"  # nnU-Net's name for voxels that nobody labelled
 FILE = "dataset.json"
@@ -22,15 +22,7 @@ def read_dataset_json(folder: Path) -> dict[str, Any]:
         LayoutError: it is no JSON object.
     """
     path = folder / FILE
-    if not path.is_file():
-        return {}
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise LayoutError("cannot be read as JSON", path=path, found=error, mend="mend or rewrite it") from error
-    if not isinstance(facts, dict):
-        raise LayoutError("is not a JSON object", path=path, found=type(facts).__name__, expected="{...}")
-    return facts
+    return read_json(path, LayoutError) if path.is_file() else {}
 
 
 def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:

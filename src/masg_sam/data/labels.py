@@ -23,6 +23,7 @@ NOISY_VALUES = 8  # as many in pictures may be noise around fewer classes
 RARE_PART = 0.001  # of all pixels: noise, where most values have fewer
 LOSSY = (".jpg", ".jpeg")
 IGNORED = 255  # stands for voxels that nobody labelled, once labels are encoded
+MOST_CODES = 256  # that an encoded label can hold: background, classes, ignored
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class LabelMap:
     names: tuple[str, ...]
     threshold: int | None = None
     ignore: int | None = None
+
+    @classmethod
+    def from_names(cls, names: Mapping[int, str]) -> LabelMap:
+        """Classes by label value; the one named ``ignore`` is none, but what nobody labelled."""
+        ignore = next((value for value, name in names.items() if name.lower() == IGNORE), None)
+        values = tuple(value for value in sorted(names) if value != ignore)
+        return cls(values, tuple(names[value] for value in values), ignore=ignore)
 
     @property
     def num_classes(self) -> int:
@@ -129,7 +137,7 @@ def fit_label_map(labels: Iterable[Volume], class_names: Mapping[int, str]) -> t
             background in every label.
     """
     if class_names:
-        return _named(labels, dict(sorted(class_names.items())))
+        return _named(labels, LabelMap.from_names(class_names))
     found = _Values.count(labels)
     if not found.foreground:
         raise _all_empty()
@@ -178,10 +186,7 @@ class _Values:
         return self.lossy or (self.pictures and len(self.totals) >= NOISY_VALUES)
 
 
-def _named(labels: Iterable[Volume], names: dict[int, str]) -> tuple[LabelMap, list[str]]:
-    ignore = next((value for value, name in names.items() if name.lower() == IGNORE), None)
-    classes = {value: name for value, name in names.items() if value != ignore}
-    label_map = LabelMap(tuple(classes), tuple(classes.values()), ignore=ignore)
+def _named(labels: Iterable[Volume], label_map: LabelMap) -> tuple[LabelMap, list[str]]:
     shown = False
     for label in labels:
         encoded = label_map.encode(label)

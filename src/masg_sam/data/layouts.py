@@ -9,15 +9,14 @@ from glob import escape
 from itertools import pairwise
 from pathlib import Path
 
-from masg_sam.data.dataset_json import IGNORE, channel_names, class_names, read_dataset_json, training_pairs
+from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
 from masg_sam.data.io import READABLE_SUFFIXES, case_stem, suffix_of
-from masg_sam.errors import LayoutError
+from masg_sam.errors import LayoutError, few
 
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 MOST_CHANNELS = 8  # more files than that with one name are numbered pictures
 LABEL_ENDINGS = ("_segmentation", "_mask", "_label", "_seg", "_gt")
 IMAGE_FOLDERS, LABEL_FOLDERS = ("images", "image", "imgs", "img"), ("labels", "label", "masks", "mask")
-LISTED = 5  # names in a message
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
 
 
 def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
-    """Find masks by case name, and the class names that ``dataset.json`` beside or above them gives.
+    """Find masks by case name, and the names of their values that ``dataset.json`` beside or above them gives.
 
     Args:
         path: a mask, a folder of masks, or a dataset; of that, the test labels, else the training labels.
@@ -106,14 +105,13 @@ def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
         LayoutError: no masks there, or two of one case.
     """
     _must_exist(path)
-    folder = path.parent if path.is_file() else _labels_folder(path)
+    folder = path.parent if path.is_file() else labels_folder(path)
     found = _by_case([path] if path.is_file() else _readable(folder), set())
     if not found:
         raise _nothing_readable(path, "masks")
     for place in (folder, folder.parent):
         if facts := read_dataset_json(place):
-            names = class_names(facts, place)
-            return found, {value: name for value, name in names.items() if name.lower() != IGNORE}
+            return found, class_names(facts, place)
     return found, {}
 
 
@@ -155,7 +153,7 @@ def _none_left(names: Sequence[str], kind: str, folder: Path) -> None:
         raise LayoutError(
             f"{len(names)} {kind}",
             path=folder,
-            found=_few(names),
+            found=few(names),
             expected="an image and a label of the same name for each case",
             mend=f"rename them alike (a label may end in {', '.join(LABEL_ENDINGS)}), or take them out",
         )
@@ -211,7 +209,8 @@ def _images_folder(path: Path) -> Path:
     return next((option for option in options if option.is_dir() and _readable(option)), path)
 
 
-def _labels_folder(path: Path) -> Path:
+def labels_folder(path: Path) -> Path:
+    """Where a dataset keeps its labels: of the test cases, else of the training cases; else the folder itself."""
     options = [path / "labelsTs", path / "labelsTr"]
     options += [root / name for root in (path / "test", path, path / "train") for name in LABEL_FOLDERS]
     return next((option for option in options if option.is_dir() and _readable(option)), path)
@@ -235,7 +234,7 @@ def _in_order(cases: Sequence[Case]) -> tuple[Case, ...]:
     double = [(a, b) for a, b in pairwise(ordered) if a.name == b.name]
     if double:
         raise LayoutError(
-            f"cases of the same name: {_few([case.name for case, _ in double])}",
+            f"cases of the same name: {few([case.name for case, _ in double])}",
             path=double[0][1].images[0],
             found=f"also {double[0][0].images[0]}",
             expected="one file a name, whatever its suffix and folder",
@@ -263,14 +262,10 @@ def _no_layout(data: Path) -> LayoutError:
     return LayoutError(
         "no labelled cases in a layout we know",
         path=data,
-        found=_few(names) or "an empty folder",
+        found=few(names) or "an empty folder",
         expected="imagesTr/ and labelsTr/ (nnU-Net, Decathlon; with dataset.json), or images/ and labels/",
         mend="put images and labels into two folders, images/ and labels/, with the same file names",
     )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

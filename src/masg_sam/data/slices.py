@@ -20,6 +20,18 @@ def round_up(length: float) -> int:
     return max(1, int(np.ceil(length / STRIDE - 1e-6))) * STRIDE
 
 
+def spread_slices(held: np.ndarray, most: int) -> tuple[int, ...]:
+    """At most so many slices, evenly spread through those that hold something, or through all.
+
+    Args:
+        held: whether each slice does, ``S``.
+        most: slices to choose.
+    """
+    among = np.flatnonzero(held) if held.any() else np.arange(len(held))
+    places = np.linspace(0, len(among) - 1, min(most, len(among))).round().astype(int)
+    return tuple(among[np.unique(places)].tolist())
+
+
 def in_plane(values: tuple[float, float, float], axis: int) -> tuple[float, float]:
     """What belongs to the rows and the columns of the slices along ``axis``."""
     rows, columns = (value for i, value in enumerate(values) if i != axis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ class Volume:
     def is_picture(self) -> bool:
         """Whether this is a 2-D picture (PNG, JPEG, TIFF) and not a scan with millimetres."""
         return self.affine is None
+
+    @property
+    def voxel_ml(self) -> float | None:
+        """Volume of a voxel in millilitres; ``None`` for a picture."""
+        return None if self.is_picture else math.prod(self.spacing) / 1000
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from masg_sam.errors import ConfigError, InputError
+from masg_sam.errors import ConfigError, InputError, few
 from masg_sam.evaluation import statistics
 from masg_sam.evaluation.scores import Evaluation
 from masg_sam.files import write_text
@@ -34,7 +34,6 @@ HIGHER_IS_BETTER = {
 SPELLED = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "hd": "HD", "assd": "ASSD", "surface dice": "surface Dice"}
 LEVEL = 0.05
 FEWEST = 6  # cases: below that, the least p value of the signed-rank test is above 0.05
-LISTED = 5  # names in a message
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,7 @@ def _must_match(evaluations: Mapping[str, Evaluation]) -> None:
             if apart := sorted(set(a) ^ set(b)):
                 raise InputError(
                     f"{name} and {other} were evaluated on different {kind}",
-                    found=", ".join(apart[:LISTED]) + (" ..." if len(apart) > LISTED else "") + " in one only",
+                    found=f"{few(apart)} in one only",
                     expected=f"the same {kind} in all",
                     mend="evaluate both with the same labels",
                 )

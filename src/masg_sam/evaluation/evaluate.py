@@ -10,17 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from masg_sam.data.io import read_label
-from masg_sam.data.labels import LabelMap, fit_label_map
+from masg_sam.data.labels import IGNORED, LabelMap, fit_label_map
 from masg_sam.data.layouts import find_labels
 from masg_sam.data.volume import Volume
-from masg_sam.errors import ConfigError, LabelError, LayoutError
+from masg_sam.errors import ConfigError, LabelError, LayoutError, few
 from masg_sam.evaluation.masks import ClassReader, MaskFiles, find_masks
 from masg_sam.evaluation.metrics import ClassScores, score
 from masg_sam.evaluation.scores import CaseScores, Evaluation
 
 __all__ = ["CaseScores", "Evaluation", "evaluate"]
-
-LISTED = 5  # names in a message
 
 
 def evaluate(
@@ -46,7 +44,7 @@ def evaluate(
     masks, mask_names = find_masks(predictions, names)
     truths, truth_names = find_labels(labels)
     pairs = _pairs(masks, truths, both_files=predictions.is_file() and labels.is_file(), folder=predictions)
-    label_map = _named(truth_names) if truth_names else _fit(pairs, mask_names, labels)
+    label_map = LabelMap.from_names(truth_names) if truth_names else _fit(pairs, mask_names, labels)
     reader = ClassReader(label_map, bool(truth_names), masks, mask_names, predictions)
     cases, pictures = [], []
     for case, (mask, truth) in pairs.items():
@@ -60,16 +58,16 @@ def evaluate(
 def _score_case(
     masks: Iterator[np.ndarray], truth: Volume, label_map: LabelMap, tolerance: float
 ) -> dict[str, ClassScores]:
+    """Scores of the classes; voxels that nobody labelled count on neither side."""
     label = label_map.encode(truth)
-    named = zip(label_map.names, masks, strict=True)
-    scores = {name: score(mask, label == k, truth.spacing, tolerance) for k, (name, mask) in enumerate(named, start=1)}
+    labelled = label != IGNORED
+    scores = {
+        name: score(mask & labelled, label == k, truth.spacing, tolerance)
+        for k, (name, mask) in enumerate(zip(label_map.names, masks, strict=True), start=1)
+    }
     if truth.is_picture:
         return {name: replace(one, prediction_ml=None, label_ml=None) for name, one in scores.items()}
     return scores
-
-
-def _named(names: Mapping[int, str]) -> LabelMap:
-    return LabelMap(tuple(sorted(names)), tuple(names[value] for value in sorted(names)))
 
 
 def _fit(pairs: Mapping[str, tuple[MaskFiles, Path]], mask_names: Mapping[int, str], labels: Path) -> LabelMap:
@@ -81,7 +79,7 @@ def _fit(pairs: Mapping[str, tuple[MaskFiles, Path]], mask_names: Mapping[int, s
     truths = [truth for _, truth in pairs.values()]
     values = {value for path in truths for value in np.unique(read_label(path).data).tolist()}
     if mask_names and values <= {0, *mask_names}:
-        return _named(mask_names)
+        return LabelMap.from_names(mask_names)
     files = truths if values - {0} else [mask for mask, _ in pairs.values() if isinstance(mask, Path)]
     try:
         found, _ = fit_label_map((read_label(path) for path in files), {})
@@ -91,9 +89,8 @@ def _fit(pairs: Mapping[str, tuple[MaskFiles, Path]], mask_names: Mapping[int, s
         raise LabelError(
             error.problem, path=labels, found=error.found, expected=error.expected, mend=error.mend
         ) from error
-    if found.num_classes == len(mask_names) == 1:
-        return replace(found, names=tuple(mask_names.values()))
-    return found
+    borrowed = LabelMap.from_names(mask_names).names
+    return replace(found, names=borrowed) if found.num_classes == len(borrowed) == 1 else found
 
 
 def _pairs(
@@ -108,7 +105,7 @@ def _pairs(
         raise LayoutError(
             f"{len(missing)} of {len(truths)} labelled cases have no mask",
             path=folder,
-            found="none for " + ", ".join(missing[:LISTED]) + (" ..." if len(missing) > LISTED else ""),
+            found=f"none for {few(missing)}",
             expected="a mask of the same name for each label",
             mend="predict them, or give a folder with the labels you want compared",
         )
@@ -122,8 +119,7 @@ def _notes(
     used = [mask for mask, _ in pairs.values()]
     extra = [case for case, mask in masks.items() if mask not in used]
     if extra:
-        listed = ", ".join(extra[:LISTED]) + (" ..." if len(extra) > LISTED else "")
-        notes.append(f"{len(extra)} mask{'s' if len(extra) > 1 else ''} without a label left out: {listed}")
+        notes.append(f"{len(extra)} mask{'s' if len(extra) > 1 else ''} without a label left out: {few(extra)}")
     if any(pictures) and not all(pictures):
         notes.append(f"{sum(pictures)} of the cases are pictures: their distances are pixels, not mm")
     return notes

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from masg_sam.data.dataset_json import IGNORE, class_names
+from masg_sam.data.dataset_json import class_names
 from masg_sam.data.io import case_stem, read_label, same_grid, suffix_of
-from masg_sam.data.labels import LabelMap
-from masg_sam.data.layouts import find_labels
+from masg_sam.data.labels import MOST_CODES, LabelMap
+from masg_sam.data.layouts import find_labels, labels_folder
 from masg_sam.data.volume import Volume
-from masg_sam.errors import LabelError, LayoutError
+from masg_sam.errors import LabelError, LayoutError, few
+from masg_sam.files import read_json
 
 MaskFiles = Path | dict[str, Path]  # a file of all classes, or a file for each class's plain name
 SEGMENTATIONS = "segmentations"  # between case and class files, in TotalSegmentator's own dataset
 BLACK_AND_WHITE = {0, 1, 255}
-LISTED = 5  # names in a message
 
 
 def find_masks(path: Path, names: Mapping[int, str] | None = None) -> tuple[dict[str, MaskFiles], dict[int, str]]:
-    """Find masks by case, and the class names of their values.
+    """Find masks by case, and the names of their values.
 
     Args:
         path: a mask, a folder of masks, a dataset, or a folder with a folder a case of a file a class.
@@ -32,7 +31,7 @@ def find_masks(path: Path, names: Mapping[int, str] | None = None) -> tuple[dict
     Raises:
         LayoutError: no masks there, or two of one case.
     """
-    if path.is_dir() and (cases := _class_folders(path)):
+    if path.is_dir() and labels_folder(path) == path and (cases := _class_folders(path)):
         return dict(cases), {}
     found, own = find_labels(path)
     return dict(found), dict(own if names is None else names)
@@ -44,12 +43,8 @@ def read_names(path: Path) -> dict[int, str]:
     Raises:
         LayoutError: it is no such file.
     """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise LayoutError("cannot be read as JSON", path=path, found=error, mend="mend or rewrite it") from error
-    facts = facts if isinstance(facts, dict) and "labels" in facts else {"labels": facts}
-    return {value: name for value, name in class_names(facts, path).items() if name.lower() != IGNORE}
+    facts = read_json(path, LayoutError)
+    return class_names(facts if "labels" in facts else {"labels": facts}, path)
 
 
 class ClassReader:
@@ -80,25 +75,24 @@ class ClassReader:
         self.label_map = label_map
         self.notes: list[str] = []
         self.own: LabelMap | None = None  # of the masks, where it is not that of the labels
-        self.lookup = np.arange(label_map.num_classes + 1)  # class of the masks to class of the labels
+        self.lookup = _lookup(range(label_map.num_classes + 1))
         by_class = {name for files in masks.values() if isinstance(files, dict) for name in files}
         if by_class and not named:
             raise LabelError(
                 "a file a class, and labels without class names",
                 path=folder,
-                found=_few(sorted(by_class)),
+                found=few(sorted(by_class)),
                 expected="labels whose classes have the names of the files",
                 mend='write a dataset.json with {"labels": {"background": 0, "liver": 1}} beside the labels',
             )
         if by_class:
             self._compare(by_class, folder)
-        elif named and names and dict(zip(label_map.values, label_map.names, strict=True)) != dict(names):
-            values = sorted(names)
-            self.own = LabelMap(tuple(values), tuple(names[value] for value in values))
+        elif named and names and LabelMap.from_names(names) != label_map:
+            self.own = LabelMap.from_names(names)
             places = {_plain(name): k for k, name in enumerate(label_map.names, start=1)}
-            self.lookup = np.array([0, *(places.get(_plain(name), 0) for name in self.own.names)])
+            self.lookup = _lookup([0, *(places.get(_plain(name), 0) for name in self.own.names)])
             if label_map.num_classes == self.own.num_classes == 1 and not self.lookup.any():
-                self.lookup = np.array([0, 1])
+                self.lookup = _lookup([0, 1])
                 self.notes.append(f"{self.own.names[0]} of the masks is taken for {label_map.names[0]} of the labels")
             else:
                 self._compare({_plain(name) for name in self.own.names}, folder)
@@ -118,9 +112,7 @@ class ClassReader:
             yield np.zeros(truth.shape, bool) if file is None else _on_grid(file, truth).data[0] > 0
 
     def _encode(self, mask: Volume) -> np.ndarray:
-        if self.own is not None:
-            return self.lookup[encode_mask(mask, self.own)]
-        return encode_mask(mask, self.label_map)
+        return self.lookup[encode_mask(mask, self.own or self.label_map)]
 
     def _compare(self, found: set[str], folder: Path) -> None:
         """Note the classes that only one side has."""
@@ -130,14 +122,14 @@ class ClassReader:
             raise LabelError(
                 "none of the labels' classes is among those of the masks",
                 path=folder,
-                found=_few(sorted(found)),
-                expected=_few(list(wanted.values())),
+                found=few(sorted(found)),
+                expected=few(list(wanted.values())),
                 mend="give the masks' classes the labels' names, in a dataset.json beside them or with --names",
             )
         if missing:
-            self.notes.append(f"classes that the masks do not have count as missed: {_few(missing)}")
+            self.notes.append(f"classes that the masks do not have count as missed: {few(missing)}")
         if extra := sorted(found - wanted.keys()):
-            self.notes.append(f"classes of the masks without a label left out: {_few(extra)}")
+            self.notes.append(f"classes of the masks without a label left out: {few(extra)}")
 
 
 def encode_mask(mask: Volume, label_map: LabelMap) -> np.ndarray:
@@ -146,6 +138,14 @@ def encode_mask(mask: Volume, label_map: LabelMap) -> np.ndarray:
     if label_map.num_classes == 1 and len(values - {0}) <= 1 and values <= {*BLACK_AND_WHITE, *label_map.values}:
         return (mask.data[0] > 0).astype(np.uint8)
     return label_map.encode(mask)
+
+
+def _lookup(classes: Iterable[int]) -> np.ndarray:
+    """Class of the masks to class of the labels; voxels that a mask leaves to nobody are background."""
+    table = np.zeros(MOST_CODES, np.uint8)
+    known = list(classes)
+    table[: len(known)] = known
+    return table
 
 
 def _on_grid(path: Path, truth: Volume) -> Volume:
@@ -172,7 +172,3 @@ def _class_folders(path: Path) -> dict[str, dict[str, Path]]:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().lower()
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

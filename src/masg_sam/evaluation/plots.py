@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from masg_sam.errors import OutputError
 from masg_sam.evaluation.compare import Comparison
 from masg_sam.evaluation.statistics import defined
+from masg_sam.figures import BLUE, GREY, draw_box, scattered
 from masg_sam.files import moved_into_place
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"  # of Okabe & Ito's palette
 KINDS = (".png", ".svg", ".pdf")
 ROW_INCHES, DPI = 0.42, 150
 
@@ -49,18 +48,7 @@ def write_plot(comparisons: Sequence[Comparison], path: Path) -> None:
 def _boxes(axes: Axes, comparison: Comparison) -> None:
     order = sorted(comparison.ranks, key=lambda name: (comparison.ranks[name] is None, comparison.ranks[name] or 0))
     for place, name in enumerate(order):
-        values = defined(comparison.values[name].values())
-        if values:
-            axes.boxplot(
-                values,
-                positions=[place],
-                orientation="horizontal",
-                widths=0.55,
-                showfliers=False,
-                medianprops={"color": ORANGE, "linewidth": 1.6},
-            )
-        jitter = np.random.default_rng(0).uniform(-0.16, 0.16, len(values))
-        axes.plot(values, place + jitter, ".", color=BLUE, alpha=0.6, markersize=5, markeredgewidth=0)
+        draw_box(axes, place, defined(comparison.values[name].values()), BLUE)
     axes.set_yticks(range(len(order)), order)
     axes.invert_yaxis()
     axes.set_title(comparison.title, loc="left", fontsize=10)
@@ -72,8 +60,7 @@ def _differences(axes: Axes, comparison: Comparison) -> None:
     for place, pair in enumerate(comparison.pairs):
         names.append(f"{pair.first} − {pair.second}")
         values = list(pair.cases.values())
-        jitter = np.random.default_rng(0).uniform(-0.16, 0.16, len(values))
-        axes.plot(values, place + jitter, ".", color=GREY, alpha=0.5, markersize=4, markeredgewidth=0)
+        axes.plot(values, scattered(place, len(values)), ".", color=GREY, alpha=0.5, markersize=4, markeredgewidth=0)
         if pair.mean is not None:
             colour = BLUE if pair.holds else GREY
             if pair.interval:

@@ -19,18 +19,6 @@ MOST_SLICES = 16  # of a scan that are asked again
 VIEWS = ((math.pi / 18, 1.12, 1.15, 0.1), (-math.pi / 18, 0.9, 0.85, -0.1))
 
 
-def choose_slices(voxels: np.ndarray) -> tuple[int, ...]:
-    """At most 16 slices, evenly spread through those where something was found, or through all.
-
-    Args:
-        voxels: found in each slice, ``S``.
-    """
-    held = np.flatnonzero(voxels)
-    among = held if len(held) else np.arange(len(voxels))
-    places = np.linspace(0, len(among) - 1, min(MOST_SLICES, len(among))).round().astype(int)
-    return tuple(int(among[i]) for i in sorted(set(places.tolist())))
-
-
 class SecondOpinions:
     """Asks a network again about slices it has segmented.
 

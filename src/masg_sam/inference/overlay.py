@@ -14,10 +14,9 @@ from matplotlib.patches import Patch
 
 from masg_sam.data.slices import in_plane
 from masg_sam.data.volume import Volume
+from masg_sam.figures import colour_of
 from masg_sam.files import moved_into_place
 
-# Okabe & Ito's palette, which colour-blind readers can tell apart.
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
 OPACITY = 0.45
 SLICES, DPI = 4, 130
 
@@ -54,7 +53,7 @@ def write_overlay(
         for row, (title, mask) in enumerate(masks.items(), start=1):
             painted = _paint(picture, upright(np.moveaxis(mask, axis, 0)[index], axis))
             _show(axes[row][column], painted, title if column == 0 else "", spacing)
-    handles = [Patch(color=COLOURS[i % len(COLOURS)], label=name) for i, name in enumerate(names)]
+    handles = [Patch(color=colour_of(k), label=name) for k, name in enumerate(names, start=1)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 4), frameon=False)
     _save(figure, path)
     return path
@@ -86,7 +85,7 @@ def upright(rows: np.ndarray, axis: int) -> np.ndarray:
 def _paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     result = picture.copy()
     for value in np.unique(mask[mask > 0]):
-        colour = np.array(to_rgb(COLOURS[(int(value) - 1) % len(COLOURS)]))
+        colour = np.array(to_rgb(colour_of(int(value))))
         result[mask == value] = (1 - OPACITY) * result[mask == value] + OPACITY * colour
     return result
 

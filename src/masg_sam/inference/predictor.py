@@ -9,11 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masg_sam.data.slices import canvas_shape, from_slices, in_plane, network_batches, unpad, working_shape
+from masg_sam.data.slices import (
+    canvas_shape,
+    from_slices,
+    in_plane,
+    network_batches,
+    spread_slices,
+    unpad,
+    working_shape,
+)
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 from masg_sam.errors import ImageError
-from masg_sam.inference.opinions import SecondOpinions, choose_slices
+from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions
 from masg_sam.inference.postprocess import keep_largest
 from masg_sam.inference.prompting import PromptBook, UserPrompt
 from masg_sam.inference.signals import Certainty, Signals, ratio
@@ -93,7 +101,7 @@ class Predictor:
             volume: its image.
             found: what :meth:`segment` returned for it.
         """
-        asked = choose_slices(found.certainty.voxels.sum(1))
+        asked = spread_slices(found.certainty.voxels.sum(1) > 0, MOST_SLICES)
         opinions = SecondOpinions(self.network, self.task.labels.num_classes)
         for batch in network_batches(volume, self.task, self.batch_size, asked):
             opinions.ask(batch.to(self.device))

@@ -20,7 +20,7 @@ from masg_sam import __version__
 from masg_sam.config import Config, from_dict, to_dict
 from masg_sam.data.task import Task
 from masg_sam.errors import CheckpointError, ConfigError
-from masg_sam.files import moved_into_place, write_text
+from masg_sam.files import moved_into_place, read_json, write_text
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import build_sam
 
@@ -120,12 +120,9 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         if (folder / "last.safetensors").is_file():
             found, mend = "a training that did not end", "continue it with `masg-sam train ... --resume`"
         raise CheckpointError("no trained model", path=folder, found=found, expected=FACTS, mend=mend)
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError("facts of the model cannot be read", path=path, found=error, mend=mend) from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        version = facts.get("masg_sam") if isinstance(facts, dict) else None
+    facts = read_json(path, CheckpointError, mend)
+    if facts.get("format") != FORMAT:
+        version = facts.get("masg_sam")
         raise CheckpointError(
             "model of another format",
             path=path,

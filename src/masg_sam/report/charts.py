@@ -11,13 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from masg_sam.figures import BLUE, LINES, colour_of, draw_box
 from masg_sam.report.content import Chart
-from masg_sam.report.pictures import colour_of
 
 INK = "#010203"  # stands for the page's text colour until the figure is SVG
-BLUE, ORANGE = "#0072B2", "#D55E00"
 SMOOTHED = 25  # values of the running mean of a curve, at most
-LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 
 
 def curves(title: str, caption: str, steps: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Chart:
@@ -42,23 +40,8 @@ def curves(title: str, caption: str, steps: Sequence[float], lines: Mapping[str,
 def boxes(title: str, caption: str, groups: Mapping[str, Sequence[float]], unit: str = "") -> Chart:
     """One box a group, with every case as a dot."""
     figure, axes = _figure(5.6, 0.9 + 0.45 * len(groups))
-    jitter = np.random.default_rng(0)
-    for place, (_, values) in enumerate(groups.items()):
-        if values:
-            ink = {"color": INK, "linewidth": 1}
-            axes.boxplot(
-                list(values),
-                positions=[place],
-                orientation="horizontal",
-                widths=0.5,
-                showfliers=False,
-                boxprops=ink,
-                whiskerprops=ink,
-                capprops=ink,
-                medianprops={"color": ORANGE, "linewidth": 2},
-            )
-        spread = place + jitter.uniform(-0.15, 0.15, len(values))
-        axes.plot(values, spread, ".", color=colour_of(place), markersize=6, markeredgewidth=0, alpha=0.8)
+    for place, values in enumerate(groups.values()):
+        draw_box(axes, place, values, colour_of(place + 1), INK)
     axes.set_yticks(range(len(groups)), list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlabel(unit)

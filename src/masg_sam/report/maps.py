@@ -14,7 +14,7 @@ from masg_sam.inference.overlay import slice_picture, upright
 from masg_sam.inference.predictor import Predictor
 from masg_sam.models.sam.layers import resize
 from masg_sam.report.content import ModuleMap, Report
-from masg_sam.report.pictures import to_uri
+from masg_sam.report.pictures import photograph
 
 MOST_CLASSES = 6  # of which a similarity map is drawn
 
@@ -56,9 +56,9 @@ def module_maps(predictor: Predictor, volume: Volume, number: int) -> list[Modul
         """``h x w`` at the network's resolution to a coloured picture of the slice."""
         whole = unpad(resize(values[None, None].float(), canvas), working)[0, 0].cpu().numpy()
         scaled = np.clip((whole - low) / max(high - low, 1e-6), 0, 1)
-        return to_uri(upright(colormaps["magma"](scaled)[..., :3], task.axis))
+        return photograph(upright(colormaps["magma"](scaled)[..., :3], task.axis))
 
-    maps = [ModuleMap("image", "image", to_uri(slice_picture(volume, number, task.axis)))]
+    maps = [ModuleMap("image", "image", photograph(slice_picture(volume, number, task.axis)))]
     if output.hae is not None:
         top = float(output.hae.attention.max())
         strides = predictor.network.encoder.tap_strides

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,17 @@ from masg_sam.api import PREDICTED, PREDICTIONS, MasgSam
 from masg_sam.data.io import merge_channels, read_image, read_label
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.layouts import find_labels
-from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError, MasgSamError
 from masg_sam.evaluation import statistics
 from masg_sam.evaluation.evaluate import evaluate
-from masg_sam.evaluation.masks import ClassReader, find_masks
+from masg_sam.evaluation.masks import ClassReader, encode_mask, find_masks
 from masg_sam.evaluation.scores import Evaluation
+from masg_sam.files import read_json
 from masg_sam.report import charts
 from masg_sam.report.content import Chart, Limits, Report, Table, Value
 from masg_sam.report.maps import add_maps
 from masg_sam.report.pictures import case_pictures, legend
-from masg_sam.report.records import counted, model_facts, place, read_json, read_lines
+from masg_sam.report.records import counted, model_facts, place, read_lines
 
 MOST_COLUMNS = 8  # classes with a column of their own
 
@@ -83,10 +83,11 @@ def _add_masks(
             gone += 1
             continue
         volume, mask = merge_channels([read_image(path) for path in paths]), read_label(mask_path)
-        layers = {"prediction": _classes(mask, mask_names)}
+        classes = LabelMap.from_names(mask_names or {int(v): str(v) for v in np.unique(mask.data) if v})
+        layers = {"prediction": encode_mask(mask, classes)}
         if result["case"] in truths:
-            truth = read_label(truths[result["case"]])
-            layers["label"] = _label_classes(truth, truth_names, mask_names, mask, folder)
+            reader = ClassReader(classes, bool(mask_names), truths, truth_names, folder)
+            layers["label"] = _painted(reader.read(truths[result["case"]], mask))
         axis = model.model.task.axis if model else 0
         caption = _caption(result, scores)
         report.pictures.append(case_pictures(result["case"], caption, volume, layers, axis, limits.slices))
@@ -102,29 +103,9 @@ def _add_masks(
         report.missing.append(f"Pictures of {len(order) - limits.cases} more cases: raise --cases.")
 
 
-def _label_classes(
-    truth: Volume, truth_names: dict[int, str], mask_names: dict[int, str], mask: Volume, folder: Path
-) -> np.ndarray:
-    """The label in the classes of the masks, paired by name as evaluation pairs them, ``Z x Y x X``."""
-    own = _label_map(mask_names or {int(v): str(v) for v in np.unique(mask.data) if v})
-    reader = ClassReader(own, bool(mask_names), {"label": truth.path}, truth_names, folder)
-    result = np.zeros(truth.shape, np.uint8)
-    for k, one in enumerate(reader.read(truth.path, mask), start=1):
-        result[one] = k
-    return result
-
-
-def _classes(mask: Volume, names: dict[int, str]) -> np.ndarray:
-    values = sorted(names) or [int(v) for v in np.unique(mask.data) if v]
-    result = np.zeros(mask.shape, np.uint8)
-    for k, value in enumerate(values, start=1):
-        result[mask.data[0] == value] = k
-    return result
-
-
-def _label_map(names: Mapping[int, str]) -> LabelMap:
-    values = tuple(sorted(names))
-    return LabelMap(values, tuple(names[value] for value in values))
+def _painted(masks: Iterable[np.ndarray]) -> np.ndarray:
+    """Masks of the classes 1..K in one array of classes."""
+    return sum((k * mask.astype(np.uint8) for k, mask in enumerate(masks, start=1)), np.uint8(0))
 
 
 def _case_table(results: Sequence[dict[str, Any]], scores: Evaluation | None, names: Sequence[str]) -> Table:

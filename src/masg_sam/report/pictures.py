@@ -11,24 +11,20 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from masg_sam.data.io import file_slice
-from masg_sam.data.slices import in_plane
+from masg_sam.data.slices import in_plane, spread_slices
 from masg_sam.data.volume import Volume
-from masg_sam.inference.overlay import COLOURS, slice_picture, upright
+from masg_sam.figures import BLUE, ORANGE, PURPLE, colour_of
+from masg_sam.inference.overlay import slice_picture, upright
 from masg_sam.report.content import CasePictures, Slice
 
 MOST_PIXELS = 384  # of a picture's longest side; larger ones are scaled down
 OPACITY = 115  # of 255
-FALSE_ALARM, MISSED, WRONG_CLASS = "#D55E00", "#0072B2", "#CC79A7"  # of Okabe & Ito's palette
-
-
-def colour_of(index: int) -> str:
-    """Colour of class ``index + 1``."""
-    return COLOURS[index % len(COLOURS)]
+FALSE_ALARM, MISSED, WRONG_CLASS = ORANGE, BLUE, PURPLE
 
 
 def legend(names: Sequence[str]) -> dict[str, str]:
     """Class name to colour."""
-    return {name: colour_of(i) for i, name in enumerate(names)}
+    return {name: colour_of(k) for k, name in enumerate(names, start=1)}
 
 
 def case_pictures(
@@ -44,7 +40,9 @@ def case_pictures(
         axis: of ``Z x Y x X``, along which the slices lie.
         most: slices to draw, spread through those that hold something.
     """
-    numbers = choose(masks, volume.shape[axis], axis, most)
+    others = tuple(i for i in range(3) if i != axis)
+    held = sum((mask > 0).sum(axis=others) for mask in masks.values())  # voxels in each slice
+    numbers = spread_slices(held > 0, most)
     rows, columns = in_plane(volume.spacing, axis)
     slices = []
     for number in numbers:
@@ -53,31 +51,22 @@ def case_pictures(
         if {"prediction", "label"} <= cut.keys():
             layers["error"] = _png(_wrong(cut["prediction"], cut["label"]))
         picture = slice_picture(volume, number, axis)
-        slices.append(Slice(file_slice(volume, axis, number), _jpeg(picture), layers))
+        slices.append(Slice(file_slice(volume, axis, number), photograph(picture), layers))
         shape = picture.shape
-    held = [sum(int((np.moveaxis(mask, axis, 0)[n] > 0).sum()) for mask in masks.values()) for n in numbers]
-    return CasePictures(name, caption, shape[1] * columns / (shape[0] * rows), slices, int(np.argmax(held)))
+    fullest = int(np.argmax(held[list(numbers)]))
+    return CasePictures(name, caption, shape[1] * columns / (shape[0] * rows), slices, fullest)
 
 
-def choose(masks: Mapping[str, np.ndarray], depth: int, axis: int, most: int) -> list[int]:
-    """Slices spread evenly through those where a mask holds something, or through all."""
-    others = tuple(i for i in range(3) if i != axis)
-    held = np.zeros(depth, bool)
-    for mask in masks.values():
-        held |= (mask > 0).any(axis=others)
-    among = np.flatnonzero(held) if held.any() else np.arange(depth)
-    places = np.linspace(0, len(among) - 1, min(most, len(among))).round().astype(int)
-    return [int(among[i]) for i in sorted(set(places.tolist()))]
-
-
-def to_uri(picture: np.ndarray) -> str:
-    """A picture ``rows x columns x 3`` in 0..1."""
-    return _jpeg(picture)
+def photograph(picture: np.ndarray) -> str:
+    """A picture ``rows x columns x 3`` in 0..1 as JPEG."""
+    image = Image.fromarray((np.clip(picture, 0, 1) * 255).round().astype(np.uint8))
+    image.thumbnail((MOST_PIXELS, MOST_PIXELS), Image.Resampling.LANCZOS)
+    return _uri(image, "JPEG", quality=82)
 
 
 def _painted(mask: np.ndarray) -> np.ndarray:
     """Classes in their colours, see-through elsewhere: ``rows x columns x 4`` of uint8."""
-    return _coloured(mask, {int(value): colour_of(int(value) - 1) for value in np.unique(mask[mask > 0])})
+    return _coloured(mask, {int(value): colour_of(int(value)) for value in np.unique(mask[mask > 0])})
 
 
 def _wrong(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -94,12 +83,6 @@ def _coloured(mask: np.ndarray, colours: Mapping[int, str], opacity: int = OPACI
     for value, colour in colours.items():
         result[mask == value] = [*(round(255 * part) for part in to_rgb(colour)), opacity]
     return result
-
-
-def _jpeg(picture: np.ndarray) -> str:
-    image = Image.fromarray((np.clip(picture, 0, 1) * 255).round().astype(np.uint8))
-    image.thumbnail((MOST_PIXELS, MOST_PIXELS), Image.Resampling.LANCZOS)
-    return _uri(image, "JPEG", quality=82)
 
 
 def _png(picture: np.ndarray) -> str:

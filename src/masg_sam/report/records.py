@@ -11,21 +11,6 @@ from masg_sam.api import PREDICTIONS, MasgSam
 from masg_sam.errors import InputError
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A file of one JSON object.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError("cannot be read as JSON", path=path, found=error, mend="make the folder again") from error
-    if not isinstance(facts, dict):
-        raise InputError("is not a JSON object", path=path, found=type(facts).__name__, expected="{...}")
-    return facts
-
-
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of ``predictions.jsonl`` or ``log.jsonl``.
 

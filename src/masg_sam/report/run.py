@@ -13,11 +13,12 @@ from masg_sam.data.io import merge_channels, read_image, read_label
 from masg_sam.data.layouts import find_training_cases
 from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError
+from masg_sam.files import read_json
 from masg_sam.report import charts
 from masg_sam.report.content import Chart, Limits, Report, Table, Value
 from masg_sam.report.maps import add_maps
 from masg_sam.report.pictures import case_pictures, legend
-from masg_sam.report.records import counted, listed, model_facts, place, read_json, read_lines
+from masg_sam.report.records import counted, listed, model_facts, place, read_lines
 
 TRAINING_CASES = 3  # that are segmented for the report
 
@@ -53,7 +54,7 @@ def report_run(folder: Path, limits: Limits, device: str) -> Report:
     for case in cases[:TRAINING_CASES]:
         volume = merge_channels([read_image(path) for path in case.images])
         label = task.labels.encode(read_label(case.label)) if case.label else None
-        found = model.segment(volume.data, volume.spacing).mask
+        found = model.predictor.segment(volume).mask
         masks = {"prediction": found} | ({"label": label} if label is not None else {})
         caption = "a training case: the model has seen it"
         report.pictures.append(case_pictures(case.name, caption, volume, masks, task.axis, limits.slices))
@@ -77,7 +78,7 @@ def _curves(lines: Sequence[dict[str, Any]]) -> list[Chart]:
 
     loss = {"all": [line.get("loss") for line in lines]} | values("loss/")
     found = [charts.curves("Loss", "All terms, weighted, and their sum.", steps, loss)]
-    levels = {name.replace("attention_", "level "): v for name, v in values("hae/attention_").items()}
+    levels = values("hae/attention_")
     if levels:
         named = {f"level {name}": v for name, v in levels.items()}
         found.append(charts.curves("HAE: attention over levels", "Mean over positions; sums to one.", steps, named))
@@ -91,7 +92,5 @@ def _curves(lines: Sequence[dict[str, Any]]) -> list[Chart]:
 
 
 def _volumes_ml(mask: np.ndarray, volume: Volume, classes: int) -> list[Value]:
-    counts = np.bincount(mask.ravel(), minlength=classes + 1)[1:]
-    if volume.is_picture:
-        return [None] * classes
-    return [round(float(count * np.prod(volume.spacing) / 1000), 2) for count in counts]
+    counts = np.bincount(mask.ravel(), minlength=classes + 1)[1:].tolist()
+    return [volume.voxel_ml and round(count * volume.voxel_ml, 2) for count in counts]
