@@ -14,6 +14,7 @@ from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.training import optimization
 from masg_sam.training.optimization import (
     Average,
+    check_available,
     make_accelerator,
     one_cycle,
     parameter_groups,
@@ -133,10 +134,10 @@ def test_auto_on_apples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps", "tpu"])
-def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str) -> None:
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     monkeypatch.setattr(optimization, "_available", lambda _: False)
     with pytest.raises(ConfigError, match=device):
-        make_accelerator(TrainingConfig(device=device, trackers=[]), tmp_path)
+        check_available(TrainingConfig(device=device, trackers=[]))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
