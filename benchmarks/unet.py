@@ -16,12 +16,12 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from masg_sam.api import MasgSam
 from masg_sam.config import Config, ModelConfig, from_dict, override, to_dict
 from masg_sam.data.dataset import TrainingSamples
 from masg_sam.data.task import Task
 from masg_sam.models.checkpoint import TrainedModel
 from masg_sam.models.masg_sam import MasgSamOutput
+from masg_sam.segmenter import MasgSam
 from masg_sam.training.planning import plan_mirror, plan_steps
 from masg_sam.training.run import package_versions, prepare
 from masg_sam.training.trainer import Trainer

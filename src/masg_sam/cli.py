@@ -105,11 +105,14 @@ def predict(
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="slices at a time")] = 8,
     pictures: Annotated[bool, typer.Option("--pictures", help="write an overlay picture of each case too")] = False,
+    prompts: Annotated[
+        Path | None, typer.Option(help="JSON file with clicks, boxes, rough masks of some cases")
+    ] = None,
 ) -> None:
     """Segment images; prints one line of JSON a case."""
     from masg_sam import api
 
-    for result in api.predict(run, images, out, device, batch_size, pictures):
+    for result in api.predict(run, images, out, device, batch_size, pictures, prompts):
         typer.echo(result.to_json())
 
 

@@ -117,6 +117,10 @@ class DataConfig:
         int | None,
         Field(ge=32, le=2048, multiple_of=32, description="longest side of the input, pixels; none: chosen"),
     ] = None
+    pixel: Annotated[
+        float | None,
+        Field(gt=0, description="side of an input pixel of a scan, mm; none: chosen"),
+    ] = None
     modality: Annotated[
         str | None, Field(description="CT, MRI, endoscopy, ...; none: from dataset.json or the voxels")
     ] = None

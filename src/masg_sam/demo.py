@@ -14,6 +14,7 @@ from masg_sam.config import Config, override
 from masg_sam.data.io import read_image, read_label
 from masg_sam.data.sample import CASE, CLASSES, FACTS, write_sample
 from masg_sam.inference.overlay import write_overlay
+from masg_sam.models import checkpoint
 
 STEPS = 150
 
@@ -60,7 +61,7 @@ def run_demo(out: Path, notes: Console, console: Console) -> None:
 
 
 def _train(data: Path, run: Path, notes: Console) -> None:
-    if (run / api.FACTS).exists():
+    if (run / checkpoint.FACTS).exists():
         notes.print(f"using the model trained before; delete {run} to train again", highlight=False, soft_wrap=True)
         return
     api.train(data, run, override(Config(), {"training.steps": STEPS}), resume=True, console=notes)

@@ -13,6 +13,8 @@ from typing import Any
 
 from masg_sam.errors import InputError, OutputError
 
+PathLike = str | os.PathLike[str]
+
 
 @contextmanager
 def moved_into_place(path: Path) -> Iterator[Path]:

@@ -20,15 +20,17 @@ from PIL import Image
 
 from masg_sam.data.io import (
     case_stem,
+    file_slice,
     mask_suffix,
     merge_channels,
     read_image,
     read_label,
     same_grid,
     suffix_of,
+    voxel_from_file,
     write_label,
 )
-from masg_sam.errors import GeometryError, ImageError, LabelError, OutputError
+from masg_sam.errors import GeometryError, ImageError, InputError, LabelError, OutputError
 
 ORDERS = ["".join(p) for axes in product("LR", "AP", "SI") for p in permutations(axes)]
 SHAPE = (3, 4, 5)  # x, y, z
@@ -69,6 +71,40 @@ def oblique() -> np.ndarray:
 
 def test_there_are_48_axis_orders() -> None:
     assert len(set(ORDERS)) == 48
+
+
+@pytest.mark.parametrize("codes", ORDERS)
+def test_the_files_voxels_and_slices_are_found_in_every_axis_order(codes: str, tmp_path: Path) -> None:
+    path = saved(turned(codes), tmp_path)
+    volume, stored = read_image(path), nib.load(path).get_fdata()
+    for index in np.ndindex(stored.shape):
+        at = voxel_from_file(volume, index)
+        assert volume.data[0][at] == stored[index]
+        for axis, number in enumerate(at):
+            assert file_slice(volume, axis, number) in index
+
+
+def test_voxels_of_other_formats(tmp_path: Path) -> None:
+    """ITK counts as NIfTI does, from the fastest axis; pictures by column and row."""
+    image = sitk.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(5, 4, 3))
+    image.SetDirection([-1, 0, 0, 0, 0, 1, 0, 1, 0])
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    volume = read_image(tmp_path / "a.mha")
+    for index in np.ndindex(image.GetSize()):
+        assert volume.data[0][voxel_from_file(volume, index)] == image[tuple(map(int, index))]
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    flat = read_image(picture(tmp_path, pixels))
+    assert voxel_from_file(flat, (3, 1)) == voxel_from_file(flat, (3, 1, 0)) == (0, 1, 3)
+    assert flat.data[0][voxel_from_file(flat, (3, 1))] == pixels[1, 3]
+
+
+@pytest.mark.parametrize("index", [(3, 0, 0), (0, 4, 0), (0, 0, 5), (0, -1, 0), (1, 1)])
+def test_voxels_outside_the_file_are_refused(index: tuple[int, ...], tmp_path: Path) -> None:
+    volume = read_image(saved(ras_image(), tmp_path))
+    with pytest.raises(InputError, match="outside") as caught:
+        voxel_from_file(volume, index)
+    assert caught.value.path == tmp_path / "scan.nii.gz" and caught.value.found == index
+    assert "3 x 4 x 5" in caught.value.expected
 
 
 @pytest.mark.parametrize("codes", ORDERS)

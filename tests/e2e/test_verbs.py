@@ -127,6 +127,18 @@ def test_one_bad_file_does_not_stop_the_others(
     assert (images / "b.nii.gz").read_bytes() == content
 
 
+def test_prompts_from_a_file(make_dataset: Callable[..., Path], flags: list[str], tmp_path: Path) -> None:
+    data, run, prompts = make_dataset(), tmp_path / "run", tmp_path / "prompts.json"
+    assert masg_sam("train", data, "--out", run, *flags).returncode == 0
+    call = ("predict", run, data / "imagesTs", "--prompts", prompts, "--out")
+    prompts.write_text(json.dumps({"case0": [{"class": "organ 1", "click": [20, 18, 3]}]}))
+    steered = masg_sam(*call, tmp_path / "masks")
+    assert steered.returncode == 0 and json.loads(steered.stdout)["case"] == "case0", steered.stderr
+    prompts.write_text(json.dumps({"case0": [{"class": "liver", "click": [20, 18, 3]}]}))
+    refused = masg_sam(*call, tmp_path / "none")
+    assert refused.returncode == 2 and "organ 1" in refused.stderr and not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -14,11 +14,12 @@ from torch.utils.data import Dataset as TorchDataset
 from masg_sam.data.augment import Augmentation
 from masg_sam.data.labels import IGNORED
 from masg_sam.data.prompting import simulate_prompt
-from masg_sam.data.slices import resize_images, resize_labels, to_slices, with_neighbours, working_shape
+from masg_sam.data.slices import cut_around, resize_images, resize_labels, to_slices, with_neighbours, working_shape
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 from masg_sam.errors import LabelError
 
+AROUND = 1.7  # of the window, is cut out of a larger slice: what turning and scaling may bring in
 FOREGROUND_PART = 0.7  # of the samples, aimed at a class
 
 
@@ -80,6 +81,7 @@ class TrainingSamples(TorchDataset):
     ) -> None:
         self.cases, self.task, self.length, self.seed = list(cases), task, length, seed
         self.prompts = prompts
+        self.around = (round(AROUND * task.size[0]), round(AROUND * task.size[1]))
         self.augmentation = Augmentation(task.size, mirror, task.intensity.kind == "colour")
         classes = range(1, task.labels.num_classes + 1)
         holding = {k: [_slices_with(case.labels, k) for case in self.cases] for k in classes}
@@ -98,21 +100,41 @@ class TrainingSamples(TorchDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One sample: ``image`` C x H x W, ``label`` H x W, and the parts of its prompt."""
         rng = np.random.default_rng((self.seed, index))
-        case, number = self._choose(rng)
+        case, number, aim = self._choose(rng)
         reach = self.task.reach
         image = with_neighbours(case.images, number, reach) if reach else case.images[number]
-        image, label = self.augmentation(image, case.labels[number], int(rng.integers(2**31)))
+        label = case.labels[number]
+        if any(length > most for length, most in zip(label.shape, self.task.size, strict=True)):
+            middle = _middle_of_window(label, aim, self.task.size, rng)
+            image, label = (cut_around(one, middle, self.around) for one in (image, label))
+        image, label = self.augmentation(image, label, int(rng.integers(2**31)))
         prompt = simulate_prompt(label.numpy(), self.task.labels.num_classes, self.prompts, rng)
         return {"image": image, "label": label} | prompt
 
-    def _choose(self, rng: np.random.Generator) -> tuple[TrainingCase, int]:
-        """A slice that holds a class drawn at random, or any labelled slice of any case."""
+    def _choose(self, rng: np.random.Generator) -> tuple[TrainingCase, int, int | None]:
+        """A slice that holds a class drawn at random, and that class; or any labelled slice of any case."""
+        aim, lists = None, self.labelled
         if rng.random() < FOREGROUND_PART:
-            lists = self.holding[int(rng.choice(list(self.holding)))]
-            number = int(rng.choice([i for i, found in enumerate(lists) if len(found)]))
-            return self.cases[number], int(rng.choice(lists[number]))
-        number = int(rng.choice([i for i, found in enumerate(self.labelled) if len(found)]))
-        return self.cases[number], int(rng.choice(self.labelled[number]))
+            aim = int(rng.choice(list(self.holding)))
+            lists = self.holding[aim]
+        number = int(rng.choice([i for i, found in enumerate(lists) if len(found)]))
+        return self.cases[number], int(rng.choice(lists[number])), aim
+
+
+def _middle_of_window(
+    label: Tensor, aim: int | None, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Where to look: a pixel of the class aimed at comes into the middle half of the window, where it can."""
+    shape = (label.shape[0], label.shape[1])
+    if aim is None:
+        at = rng.random(2) * shape
+    else:
+        found = torch.nonzero(label == aim).numpy()
+        at = found[rng.integers(len(found))] + (rng.random(2) - 0.5) * np.array(size) / 2
+    # A window looks past the edge of the slice no more than it has to.
+    half = [min(length, most) / 2 for length, most in zip(shape, size, strict=True)]
+    row, column = (int(np.clip(v, h, n - h)) for v, h, n in zip(at, half, shape, strict=True))
+    return row, column
 
 
 def _slices_with(labels: Tensor, value: int) -> np.ndarray:

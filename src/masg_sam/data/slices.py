@@ -89,6 +89,13 @@ def pad_to(image: Tensor, canvas: tuple[int, int]) -> Tensor:
     return F.pad(image, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
+def cut_around(image: Tensor, middle: tuple[int, int], shape: tuple[int, int]) -> Tensor:
+    """What lies around a pixel of ``... x r x c``, with zeros beyond its edges: ``... x shape``."""
+    top, left = (whole // 2 - at for whole, at in zip(shape, middle, strict=True))
+    bottom, right = (shape[0] - top - image.shape[-2], shape[1] - left - image.shape[-1])
+    return F.pad(image, (left, right, top, bottom))  # what is negative is cut off
+
+
 def unpad(image: Tensor, working: tuple[int, int]) -> Tensor:
     """The inverse of :func:`pad_to`."""
     top, left = ((image.shape[-2] - working[0]) // 2, (image.shape[-1] - working[1]) // 2)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from masg_sam.api import PREDICTIONS
 from masg_sam.errors import InputError
 from masg_sam.models.checkpoint import FACTS
 from masg_sam.report.content import Limits, Report
 from masg_sam.report.masks import report_masks
 from masg_sam.report.run import report_run
+from masg_sam.segmenter import PREDICTIONS
 
 
 def gather(

@@ -7,7 +7,6 @@ import torch
 from matplotlib import colormaps
 from torch import Tensor
 
-from masg_sam.api import MasgSam
 from masg_sam.data.slices import canvas_shape, network_batches, unpad, working_shape
 from masg_sam.data.volume import Volume
 from masg_sam.inference.overlay import slice_picture, upright
@@ -15,6 +14,7 @@ from masg_sam.inference.predictor import Predictor
 from masg_sam.models.sam.layers import resize
 from masg_sam.report.content import ModuleMap, Report
 from masg_sam.report.pictures import photograph
+from masg_sam.segmenter import MasgSam
 
 MOST_CLASSES = 6  # of which a similarity map is drawn
 

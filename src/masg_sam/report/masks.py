@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from masg_sam.api import PREDICTED, PREDICTIONS, MasgSam
 from masg_sam.data.io import merge_channels, read_image, read_label
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.layouts import find_labels
@@ -23,6 +22,7 @@ from masg_sam.report.content import Chart, Limits, Report, Table, Value
 from masg_sam.report.maps import add_maps
 from masg_sam.report.pictures import case_pictures, legend
 from masg_sam.report.records import counted, model_facts, place, read_lines
+from masg_sam.segmenter import PREDICTED, PREDICTIONS, MasgSam
 
 MOST_COLUMNS = 8  # classes with a column of their own
 

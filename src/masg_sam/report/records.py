@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from masg_sam.api import PREDICTIONS, MasgSam
 from masg_sam.errors import InputError
+from masg_sam.segmenter import PREDICTIONS, MasgSam
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

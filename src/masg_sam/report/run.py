@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from masg_sam.api import MasgSam
 from masg_sam.data.io import merge_channels, read_image, read_label
 from masg_sam.data.layouts import find_training_cases
 from masg_sam.data.volume import Volume
@@ -19,6 +18,7 @@ from masg_sam.report.content import Chart, Limits, Report, Table, Value
 from masg_sam.report.maps import add_maps
 from masg_sam.report.pictures import case_pictures, legend
 from masg_sam.report.records import counted, listed, model_facts, place, read_lines
+from masg_sam.segmenter import MasgSam
 
 TRAINING_CASES = 3  # that are segmented for the report
 

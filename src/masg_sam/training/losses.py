@@ -13,6 +13,8 @@ from masg_sam.models.dsf import contrastive_loss
 from masg_sam.models.masg_sam import MasgSamOutput
 from masg_sam.models.sam.layers import resize
 
+LEAST_SHARE = 0.01  # of the cross entropy, to each class present; see docs/explanation/what-was-tried.md
+
 
 def soft_dice(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     """One minus the Dice of the whole batch, averaged over the classes that occur or are predicted.
@@ -35,10 +37,9 @@ def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
         label: class of each pixel, ``B x H x W``; 255 for what nobody labelled, which costs nothing.
     """
     logits = resize(logits.float(), label.shape[-2:])
-    known = label != IGNORED
-    entropy = F.cross_entropy(logits, label, ignore_index=IGNORED, reduction="sum") / known.sum().clamp(min=1)
-    probability = logits.softmax(1) * known[:, None]
-    return entropy + soft_dice(probability[:, 1:], one_hot(label, logits.shape[1])[:, 1:])
+    target = one_hot(label, logits.shape[1])
+    known = (label != IGNORED)[:, None]  # B x 1 x H x W
+    return balanced_cross_entropy(logits, target) + soft_dice(logits.softmax(1)[:, 1:] * known, target[:, 1:])
 
 
 def coarse_loss(logits: Tensor, label: Tensor) -> Tensor:
@@ -46,8 +47,24 @@ def coarse_loss(logits: Tensor, label: Tensor) -> Tensor:
     target = class_parts(label, logits.shape[1], logits.shape[-2:])
     known = target.sum(1, keepdim=True)  # B x 1 x h x w, 1 where all of the cell is labelled
     logits = logits.float()
-    entropy = -(target * logits.log_softmax(1)).sum() / known.sum().clamp(min=1e-6)
-    return entropy + soft_dice(logits.softmax(1)[:, 1:] * known, target[:, 1:])
+    return balanced_cross_entropy(logits, target) + soft_dice(logits.softmax(1)[:, 1:] * known, target[:, 1:])
+
+
+def balanced_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy of the batch, in which no class that occurs counts for less than 1 % of the area.
+
+    The mean over all pixels gives an organ of a few dozen pixels no say: its class is soon predicted nowhere, where
+    neither the cross entropy nor the Dice has a slope left to bring it back. Classes above 1 % count by their area,
+    so that the ordinary cross entropy remains where all are.
+
+    Args:
+        logits: background first, ``B x K+1 x h x w``.
+        target: part of each pixel that is of each class, the same shape; all 0 where nobody labelled.
+    """
+    area = target.sum((0, 2, 3))  # K+1, pixels
+    share = (area / area.sum().clamp(min=1e-6)).clamp(min=LEAST_SHARE) * (area > 0)
+    each = -(target * logits.log_softmax(1)).sum((0, 2, 3)) / area.clamp(min=1e-6)  # K+1, mean over a class's pixels
+    return (share * each).sum() / share.sum().clamp(min=1e-6)
 
 
 def boundary_loss(logits: Tensor, label: Tensor, half_width: int) -> Tensor:

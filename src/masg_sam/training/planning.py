@@ -12,12 +12,14 @@ from scipy import ndimage
 from masg_sam.config import Config
 from masg_sam.data.check import CaseSummary
 from masg_sam.data.intensity import Intensity
-from masg_sam.data.labels import LabelMap
+from masg_sam.data.labels import IGNORED, LabelMap
 from masg_sam.data.slices import in_plane, round_up
 from masg_sam.data.task import PLANES, Task, choose_plane
 
 LEAST_SIDE, MOST_SIDE = 128, 224  # pixels of the longest side, when the user names none
 ZOOM = 1.5  # a small slice is enlarged by this much, for SAM's decoder is coarse
+MOST_ZOOM = 3.0  # beyond it, finer pixels show nothing new
+LEAST_WIDTH = 10.0  # input pixels across the smallest class; see docs/explanation/what-was-tried.md
 MEGAPIXELS = 160.0  # seen by a run, all steps together; more did not help, see docs/explanation/what-was-tried.md
 FEWEST_STEPS, MOST_STEPS = 200, 600
 SINGLE_PART = 0.99  # of a label's voxels in its largest piece, to count as one piece
@@ -31,7 +33,7 @@ class Grid:
     Attributes:
         plane: the slices' plane.
         pixel: side of an input pixel in mm, 0 for pictures.
-        size: rows and columns of the input.
+        size: rows and columns of the input; a slice that is larger is seen window by window.
     """
 
     plane: str
@@ -39,15 +41,17 @@ class Grid:
     size: tuple[int, int]
 
 
-def plan_grid(cases: Sequence[CaseSummary], config: Config) -> Grid:
+def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config: Config) -> Grid:
     """Choose plane, pixel size and input size for the training cases.
 
     Scans keep one pixel size in mm, so that an organ has the same size in every scan. Their longest side is
-    enlarged by 1.5, within 128 to 224 pixels. Pictures are scaled to 224 pixels on their longest side.
+    enlarged by 1.5, within 128 to 224 pixels. Where that leaves the smallest class fewer than 10 pixels wide, pixels
+    are made finer, and the input is a window on the slice. Pictures are scaled to 224 pixels on their longest side.
 
     Args:
         cases: what the check found of each case.
-        config: ``data.size`` and ``data.plane`` overrule.
+        labels: classes of each case, ``Z x Y x X``.
+        config: ``data.size``, ``data.pixel`` and ``data.plane`` overrule.
     """
     wanted = config.data.size
     if all(case.picture for case in cases):
@@ -61,8 +65,27 @@ def plan_grid(cases: Sequence[CaseSummary], config: Config) -> Grid:
     native = float(np.median(spacings.min(1)))
     longest = float(np.median(extents.max(1)))
     side = wanted or int(np.clip(ZOOM * longest / native, LEAST_SIDE, MOST_SIDE))
-    pixel = longest / side
-    return Grid(plane, pixel, _canvas((extents / pixel).tolist()))
+    whole = longest / side  # mm
+    fine = min(class_widths(labels, spacings, axis), default=np.inf) / LEAST_WIDTH
+    pixel = config.data.pixel or min(whole, max(fine, native / MOST_ZOOM))
+    return Grid(plane, pixel, _canvas((extents / max(whole, pixel)).tolist()))
+
+
+def class_widths(labels: Sequence[np.ndarray], spacings: np.ndarray, axis: int) -> list[float]:
+    """How wide each class is in the slices that show it: the median square root of its area, in mm.
+
+    Args:
+        labels: classes of each case, ``Z x Y x X``.
+        spacings: mm along rows and columns of each case's slices, ``cases x 2``.
+        axis: along which the slices lie.
+    """
+    others = tuple(i for i in range(3) if i != axis)
+    found: dict[int, list[np.ndarray]] = {}
+    for label, area in zip(labels, spacings.prod(1), strict=True):
+        for k in set(np.unique(label).tolist()) - {0, IGNORED}:
+            pixels = (label == k).sum(others)
+            found.setdefault(k, []).append(np.sqrt(pixels[pixels > 0] * area))
+    return [float(np.median(np.concatenate(found[k]))) for k in sorted(found)]
 
 
 def plan_steps(config: Config, task: Task) -> int:

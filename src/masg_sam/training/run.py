@@ -112,13 +112,13 @@ def prepare(data: Path, config: Config) -> Prepared:
     check = check_training(dataset)
     check.label_map = check.label_map.renamed(config.data.class_names)
     modality = config.data.modality or guess_modality(dataset, check)
-    grid = plan_grid(check.cases, config)
     labels = check.label_map
     volumes, encoded = [], []
     for case in dataset.cases:
         volume, label = read_case(case)
         volumes.append(volume)
         encoded.append(labels.encode(label))
+    grid = plan_grid(check.cases, encoded, config)
     intensity = fit_intensity(zip(volumes, encoded, strict=True), modality)
     single = single_pieces(encoded, labels.num_classes)
     channels = _channel_names(dataset, volumes[0].data.shape[0])

@@ -8,6 +8,7 @@ with a file becomes a typed error that names it.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from masg_sam.data.io.grid import merge_channels, same_grid
 from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
 from masg_sam.data.volume import Volume
-from masg_sam.errors import GeometryError, ImageError, OutputError
+from masg_sam.errors import GeometryError, ImageError, InputError, OutputError
 from masg_sam.files import moved_into_place
 
 SUFFIXES = {
@@ -47,6 +48,7 @@ __all__ = [
     "read_label",
     "same_grid",
     "suffix_of",
+    "voxel_from_file",
     "write_label",
 ]
 
@@ -149,6 +151,29 @@ def file_slice(volume: Volume, axis: int, number: int) -> int:
     """The number that the file's own order, and so a viewer, gives to our slice ``number`` along ``axis``."""
     orientation = _format(volume.geometry.format).orientation(volume)
     return number if orientation is None else orientation.slice_in_file(axis, number, volume.shape[axis])
+
+
+def voxel_from_file(volume: Volume, index: Sequence[int]) -> tuple[int, int, int]:
+    """Our voxel ``(z, y, x)`` for one as the file, and so a viewer, counts it.
+
+    Args:
+        volume: as it was read from the file.
+        index: ``i, j, k`` from 0, the fastest axis first; ``column, row`` of a picture.
+
+    Raises:
+        InputError: outside the volume.
+    """
+    orientation = _format(volume.geometry.format).orientation(volume)
+    shape = volume.shape[::-1] if orientation is None else orientation.file_shape(volume.shape)
+    whole = (*index, 0)[:3] if volume.is_picture else tuple(index)
+    if len(whole) != 3 or not all(0 <= number < length for number, length in zip(whole, shape, strict=True)):
+        raise InputError(
+            "voxel outside the volume",
+            path=volume.path,
+            found=tuple(index),
+            expected=f"within {' x '.join(map(str, shape))}, counted from 0",
+        )
+    return whole[::-1] if orientation is None else orientation.voxel(whole, volume.shape)
 
 
 def _read(path: Path, label: bool = False) -> Volume:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,18 @@ class Orientation:
         """Number, in the file's own order, of our slice ``number`` along axis 0, 1 or 2 of ``Z, Y, X``."""
         directions = {int(ours): direction for ours, direction in self.axes}
         return number if directions[2 - axis] > 0 else length - 1 - number
+
+    def voxel(self, index: Sequence[int], shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The file's voxel ``(i, j, k)`` as our ``(z, y, x)``, in a volume of our ``shape``."""
+        at = [0, 0, 0]
+        for number, (ours, direction) in zip(index, self.axes, strict=True):
+            axis = 2 - int(ours)
+            at[axis] = number if direction > 0 else shape[axis] - 1 - number
+        return at[0], at[1], at[2]
+
+    def file_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """The file's lengths along ``i, j, k``, of a volume of our ``shape``."""
+        return tuple(shape[2 - int(ours)] for ours, _ in self.axes)
 
     def affine(self, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Affine of the turned array, from that of the file and its shape ``x, y, z``."""

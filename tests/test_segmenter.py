@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+
+from masg_sam import MasgSam, train
+from masg_sam.config import Config, override
+from masg_sam.errors import InputError
+from masg_sam.inference.prompting import Box
+
+
+@pytest.fixture
+def trained(make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path) -> tuple[MasgSam, Path]:
+    """A model that finds its organ, and the test image."""
+    data = make_dataset(cases=2)
+    settings = {"training.steps": 100, "training.lr": 3e-3, "training.calibration": 0, "data.prompts": 0.5}
+    return train(data, tmp_path / "run", override(tiny, settings)), data / "imagesTs" / "case0_0000.nii.gz"
+
+
+def test_a_prompt_file_steers_images_of_any_axis_order(trained: tuple[MasgSam, Path], tmp_path: Path) -> None:
+    """The same boxes in a file stored backwards, counted backwards, and as our own voxels: the same mask."""
+    model, image = trained
+    stored = nib.load(image)
+    (tmp_path / "images").mkdir()
+    nib.save(stored, tmp_path / "images" / "plain.nii.gz")
+    nib.save(stored.slicer[::-1, :, ::-1], tmp_path / "images" / "turned.nii.gz")
+    width, height, depth = stored.shape
+    box = [[14, 9, 2], [19, 15, 2]]  # a corner of the organ alone
+    turned = [[width - 1 - i, j, depth - 1 - k] for i, j, k in box]
+    file = tmp_path / "prompts.json"
+    boxes = {"plain": box, "turned": turned}
+    file.write_text(json.dumps({case: [{"class": "organ 1", "box": corners}] for case, corners in boxes.items()}))
+
+    free = list(model.predict(tmp_path / "images", tmp_path / "free"))
+    steered = list(model.predict(tmp_path / "images", tmp_path / "steered", file))
+    assert free[0].voxels["organ 1"] > 0
+    assert steered[0].confidence != free[0].confidence
+    assert steered[0].confidence == pytest.approx(steered[1].confidence)
+    masks = [nib.load(tmp_path / "steered" / f"{case}.nii.gz").get_fdata() for case in boxes]
+    assert (masks[0] == masks[1][::-1, :, ::-1]).all()
+
+    # NIfTI's i and j run to the right and the front here, our X and Y to the left and the back.
+    (start, end) = ((k, height - 1 - j, width - 1 - i) for i, j, k in box)
+    (ours,) = model.predict(tmp_path / "images" / "plain.nii.gz", tmp_path / "ours", [Box(start, end, "organ 1")])
+    assert ours.confidence == steered[0].confidence
+
+
+def test_prompts_without_a_case_belong_to_one_image(trained: tuple[MasgSam, Path], tmp_path: Path) -> None:
+    model, image = trained
+    with pytest.raises(InputError, match="one case") as caught:
+        list(model.predict([image, *_copies(image, tmp_path)], tmp_path / "masks", [Box((0, 0, 0), (0, 1, 1), "x")]))
+    assert "JSON" in caught.value.mend and not (tmp_path / "masks").exists()
+
+
+def _copies(image: Path, folder: Path) -> list[Path]:
+    (folder / "more").mkdir()
+    (folder / "more" / "copy_0000.nii.gz").write_bytes(image.read_bytes())
+    return [folder / "more" / "copy_0000.nii.gz"]
