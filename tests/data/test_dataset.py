@@ -52,7 +52,7 @@ def test_slices_that_nobody_labelled_are_not_shown(make_task: Make) -> None:
     bare.labels[:] = IGNORED
     data = samples(make_task(reach=0), [sparse, bare], prompts=0.0)
     chosen = [data._choose(np.random.default_rng(i)) for i in range(40)]
-    assert {(found.name, number) for found, number in chosen} == {("a", 0), ("a", 3), ("a", 6)}
+    assert {(found.name, number) for found, number, _ in chosen} == {("a", 0), ("a", 3), ("a", 6)}
 
 
 def test_workers_change_nothing(make_task: Make) -> None:
@@ -91,7 +91,7 @@ def test_rare_classes_are_drawn_as_often_as_common_ones(make_task: Make) -> None
     cases = [case("common", 30, tuple(range(30)), 1), case("rare", 30, (4,), 2)]
     data = samples(make_task(2), cases)
     picks = [data._choose(np.random.default_rng(i)) for i in range(1000)]
-    rare = np.mean([chosen.name == "rare" and number == 4 for chosen, number in picks])
+    rare = np.mean([chosen.name == "rare" and number == 4 for chosen, number, _ in picks])
     assert rare == pytest.approx(FOREGROUND_PART / 2 + (1 - FOREGROUND_PART) / 60, abs=0.05)
 
 

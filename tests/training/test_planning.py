@@ -11,10 +11,16 @@ from masg_sam.data.check import CaseSummary
 from masg_sam.data.intensity import Intensity
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.task import Task
+from masg_sam.training.planning import Grid, plan_mirror, plan_steps, single_pieces
 from masg_sam.training.planning import make_task as plan_task
-from masg_sam.training.planning import plan_grid, plan_mirror, plan_steps, single_pieces
+from masg_sam.training.planning import plan_grid as plan_grid_for
 
 Shape, Spacing = tuple[int, int, int], tuple[float, float, float]
+
+
+def plan_grid(cases: list[CaseSummary], config: Config) -> Grid:
+    """For labels that ask for nothing."""
+    return plan_grid_for(cases, [np.zeros(case.shape) for case in cases], config)
 
 
 def scan(shape: Shape, spacing: Spacing = (1.0, 1.0, 1.0)) -> CaseSummary:

@@ -18,7 +18,7 @@ from masg_sam.data.task import PLANES, Task, choose_plane
 
 LEAST_SIDE, MOST_SIDE = 128, 224  # pixels of the longest side, when the user names none
 ZOOM = 1.5  # a small slice is enlarged by this much, for SAM's decoder is coarse
-MOST_ZOOM = 3.0  # beyond it, finer pixels show nothing new
+MOST_ZOOM, MOST_ACROSS = 3.0, 512  # beyond them finer pixels show nothing new, or cost too much
 LEAST_WIDTH = 10.0  # input pixels across the smallest class; see docs/explanation/what-was-tried.md
 MEGAPIXELS = 160.0  # seen by a run, all steps together; more did not help, see docs/explanation/what-was-tried.md
 FEWEST_STEPS, MOST_STEPS = 200, 600
@@ -67,7 +67,7 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
     side = wanted or int(np.clip(ZOOM * longest / native, LEAST_SIDE, MOST_SIDE))
     whole = longest / side  # mm
     fine = min(class_widths(labels, spacings, axis), default=np.inf) / LEAST_WIDTH
-    pixel = config.data.pixel or min(whole, max(fine, native / MOST_ZOOM))
+    pixel = config.data.pixel or min(whole, max(fine, native / MOST_ZOOM, longest / MOST_ACROSS))
     return Grid(plane, pixel, _canvas((extents / max(whole, pixel)).tolist()))
 
 
