@@ -28,7 +28,9 @@ from masg_sam.inference.signals import Certainty, Signals, ratio
 from masg_sam.inference.smoothing import smooth_slices
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
+from masg_sam.models.sam.prompts import Prompts
 
+VIEWS = ((), (2,), (3,), (2, 3))  # axes of B x C x H x W that are mirrored
 SMOOTHING_MM = 1.0  # deviation of the smoothing across slices; chosen on the validation scans of LA
 
 
@@ -116,10 +118,16 @@ class Predictor:
         done = 0
         for batch in network_batches(volume, self.task, self.batch_size):
             given = book.batch(range(done, done + len(batch))) if book is not None else None
-            logits = self.network(batch.to(self.device), given.to(self.device) if given else None).logits
+            logits = self._logits(batch.to(self.device), given.to(self.device) if given else None)
             logits = unpad(resize(logits.float(), canvas), working)  # B x K+1 x r x c
             yield resize(logits, native).softmax(1)
             done += len(batch)
+
+    def _logits(self, batch: Tensor, prompts: Prompts | None) -> Tensor:
+        """``B x K+1 x h x w``; without a prompt the mean over the mirrored views, where those are as good."""
+        if prompts is not None or not self.task.mirror:
+            return self.network(batch, prompts).logits
+        return sum(self.network(batch.flip(axes)).logits.flip(axes) for axes in VIEWS) / len(VIEWS)
 
     def _check(self, volume: Volume) -> None:
         wanted = len(self.task.channels)
