@@ -16,27 +16,12 @@ from typing import Protocol
 import numpy as np
 
 from masg_sam.data.io.grid import merge_channels, same_grid
+from masg_sam.data.io.kinds import READABLE_SUFFIXES, case_stem, format_of, is_there, suffix_of
 from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError, ImageError, InputError, OutputError
 from masg_sam.files import moved_into_place
-
-SUFFIXES = {
-    ".nii.gz": "nifti",
-    ".nii": "nifti",
-    ".nrrd": "itk",
-    ".nhdr": "itk",
-    ".mha": "itk",
-    ".mhd": "itk",
-    ".png": "picture",
-    ".jpg": "picture",
-    ".jpeg": "picture",
-    ".bmp": "picture",
-    ".tif": "picture",
-    ".tiff": "picture",
-}
-READABLE_SUFFIXES = tuple(SUFFIXES)
 
 __all__ = [
     "READABLE_SUFFIXES",
@@ -73,18 +58,6 @@ class ReaderWriter(Protocol):
 
     def orientation(self, volume: Volume) -> Orientation | None:
         """Between the file's axes and ours; ``None`` where they are the same."""
-
-
-def suffix_of(path: Path) -> str | None:
-    """The known ending of a file name, ``.nii.gz`` as one; ``None`` if there is none."""
-    name = path.name.lower()
-    return next((suffix for suffix in READABLE_SUFFIXES if name.endswith(suffix)), None)
-
-
-def case_stem(path: Path) -> str:
-    """File name without its known ending."""
-    suffix = suffix_of(path)
-    return path.name[: -len(suffix)] if suffix else path.stem
 
 
 def read_image(path: Path) -> Volume:
@@ -177,12 +150,10 @@ def voxel_from_file(volume: Volume, index: Sequence[int]) -> tuple[int, int, int
 
 
 def _read(path: Path, label: bool = False) -> Volume:
-    if not path.exists():
+    if not is_there(path):
         raise ImageError("no such file", path=path, mend="check the path")
-    if not path.is_file():
-        raise ImageError("a folder where a file is expected", path=path, mend="name the file itself")
-    suffix = suffix_of(path)
-    if suffix is None:
+    kind = format_of(path)
+    if kind is None:
         raise ImageError(
             "format not known",
             path=path,
@@ -190,9 +161,9 @@ def _read(path: Path, label: bool = False) -> Volume:
             expected=", ".join(READABLE_SUFFIXES),
             mend="convert it to one of these",
         )
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise ImageError("file is empty", path=path, found="0 bytes", mend="copy or export it again")
-    return _format(SUFFIXES[suffix]).read(path, label=label)
+    return _format(kind).read(path, label=label)
 
 
 def _must_suit(path: Path, like: Volume, suffixes: tuple[str, ...]) -> None:
