@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
-from masg_sam.data.io import READABLE_SUFFIXES, case_stem, suffix_of
+from masg_sam.data.io.kinds import READABLE_SUFFIXES, case_stem, dicom_files, format_of, is_there, suffix_of
 from masg_sam.errors import LayoutError, few
 
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
@@ -25,7 +25,7 @@ class Case:
 
     Attributes:
         name: file name without channel and suffix.
-        images: one file, or one a channel.
+        images: one file, or one a channel; of DICOM a folder or archive, or ``FOLDER#...``.
         label: where there is one.
     """
 
@@ -67,7 +67,7 @@ def find_training_cases(data: Path) -> Dataset:
     if pairs := training_pairs(facts, data):
         return Dataset(data, "msd", _listed_cases(pairs), names, channel_names(facts))
     if (data / "imagesTr").is_dir() and (data / "labelsTr").is_dir():
-        cases = _match(_group_channels(_readable(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
+        cases = _match(_group_channels(_images_in(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
         return Dataset(data, "nnunet", cases, names, channel_names(facts))
     for root in (data, data / "train", data / "training"):
         if pair := _folder_pair(root):
@@ -79,7 +79,8 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     """Find images to segment; labels are not needed.
 
     Args:
-        paths: files, folders of files, or a dataset; of that, the test images, else the training images.
+        paths: files, folders of files, or a dataset; of that, the test images, else the training images. A folder
+            of one DICOM series is one image, whether it is named or lies among other images.
 
     Raises:
         LayoutError: nothing to read, channels that are missing, or two cases of one name.
@@ -87,9 +88,9 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     given = [paths] if isinstance(paths, Path) else list(paths)
     for path in given:
         _must_exist(path)
-    cases = _group_channels([path for path in given if path.is_file()])
+    cases = _group_channels([path for path in given if not path.is_dir()])
     for folder in (path for path in given if path.is_dir()):
-        cases += _group_channels(_readable(_images_folder(folder)))
+        cases += _group_channels(_images_in(_images_folder(folder)))
     if not cases:
         raise _nothing_readable(given[0] if given else Path(), "images")
     return _in_order(cases)
@@ -121,7 +122,7 @@ def _listed_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:
     for image, label in pairs:
         stem = case_stem(image)
         numbered = f"{escape(stem)}_[0-9][0-9][0-9][0-9]{image.name[len(stem) :]}"
-        channels = [image] if image.is_file() else sorted(image.parent.glob(numbered))
+        channels = [image] if image.exists() else sorted(image.parent.glob(numbered))
         if not channels or not label.is_file():
             missing = label if channels else image
             raise LayoutError("a file that dataset.json names is missing", path=missing, mend="copy it there")
@@ -131,7 +132,7 @@ def _listed_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:
 
 def _plain_cases(images: Path, labels: Path) -> tuple[Case, ...]:
     """Where labels carry the same number at the end, it counts pictures and not channels."""
-    files = _readable(images)
+    files = _images_in(images)
     alone = [Case(case_stem(file), (file,), None) for file in files]
     names = set(_by_case(_readable(labels), {case.name for case in alone}))
     return _match(alone if names >= {case.name for case in alone} else _group_channels(files), labels, images)
@@ -206,7 +207,7 @@ def _grouped(folder: Path, name: str, group: Sequence[tuple[int, Path]], channel
 def _images_folder(path: Path) -> Path:
     options = [path / "imagesTs", path / "imagesTr"]
     options += [root / name for root in (path / "test", path, path / "train") for name in IMAGE_FOLDERS]
-    return next((option for option in options if option.is_dir() and _readable(option)), path)
+    return next((option for option in options if option.is_dir() and _images_in(option)), path)
 
 
 def labels_folder(path: Path) -> Path:
@@ -228,6 +229,28 @@ def _readable(folder: Path) -> list[Path]:
     return sorted(found, key=lambda item: _natural(item.name))
 
 
+def _images_in(folder: Path) -> list[Path]:
+    """Images in natural order: files, archives, and folders of DICOM; the folder itself where it is a series."""
+    visible = [item for item in folder.iterdir() if not item.name.startswith(".")]
+    files = [item for item in visible if item.is_file()]
+    dicom = [item for item in files if format_of(item) == "dicom" and suffix_of(item) != ".zip"]
+    found = [item for item in files if suffix_of(item) and item not in dicom]
+    whole = _separate(dicom)
+    found += [folder] if whole is None else whole
+    if whole is not None:
+        found += [item for item in visible if item.is_dir() and next(dicom_files(item), None)]
+    return sorted(found, key=lambda item: _natural(item.name))
+
+
+def _separate(dicom: Sequence[Path]) -> list[Path] | None:
+    """DICOM files that are an image each; ``None`` where they are the slices of a series."""
+    if not dicom:
+        return []
+    from masg_sam.data.io.dicom.series import separate_images
+
+    return separate_images(dicom)
+
+
 def _in_order(cases: Sequence[Case]) -> tuple[Case, ...]:
     """By natural order of their names, which must differ."""
     ordered = tuple(sorted(cases, key=lambda case: _natural(case.name)))
@@ -244,7 +267,7 @@ def _in_order(cases: Sequence[Case]) -> tuple[Case, ...]:
 
 
 def _must_exist(path: Path) -> None:
-    if not path.exists():
+    if not is_there(path):
         raise LayoutError("no such file or folder", path=path, mend="check the path")
 
 
@@ -252,7 +275,7 @@ def _nothing_readable(path: Path, kind: str) -> LayoutError:
     return LayoutError(
         f"no {kind} there",
         path=path,
-        expected=f"files ending in {', '.join(READABLE_SUFFIXES)}",
+        expected=f"files ending in {', '.join(READABLE_SUFFIXES)}, or folders of DICOM",
         mend=f"name the {kind}, or their folder",
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 from masg_sam.data.io.grid import merge_channels, same_grid
 from masg_sam.data.io.kinds import READABLE_SUFFIXES, case_stem, format_of, is_there, suffix_of
 from masg_sam.data.io.orientation import Orientation
+from masg_sam.data.io.tilt import TiltedOrientation
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError, ImageError, InputError, OutputError
@@ -27,6 +28,9 @@ __all__ = [
     "READABLE_SUFFIXES",
     "case_stem",
     "file_slice",
+    "format_of",
+    "is_there",
+    "label_on_grid",
     "mask_suffix",
     "merge_channels",
     "read_image",
@@ -87,6 +91,19 @@ def read_label(path: Path) -> Volume:
     volume = _read(Path(path), label=True)
     data = one_grey_channel(whole_numbers(volume.data, volume.path), volume.path)
     return replace(volume, data=np.ascontiguousarray(data))
+
+
+def label_on_grid(image: Volume, label: Volume) -> Volume:
+    """A label as it lies on the voxels of its image, which a reader may have put upright.
+
+    Raises:
+        GeometryError: it does not lie on the grid of the image's file.
+    """
+    orientation = _format(image.geometry.format).orientation(image)
+    if isinstance(orientation, TiltedOrientation):
+        return orientation.label_to_ours(label, image)
+    same_grid(image, label)
+    return label
 
 
 def write_label(mask: np.ndarray, like: Volume, path: Path) -> Path:

@@ -12,7 +12,7 @@ from masg_sam.data.io.dicom.grid import DicomGrid
 from masg_sam.data.io.dicom.pixels import frame_pixels
 from masg_sam.data.io.dicom.series import Series
 from masg_sam.data.io.dicom.stack import Stack, stack_of
-from masg_sam.data.io.dicom.tilt import TiltedOrientation
+from masg_sam.data.io.tilt import TiltedOrientation
 from masg_sam.data.io.limits import must_fit
 from masg_sam.data.io.orientation import Orientation, must_place_voxels, spacing_of
 from masg_sam.data.volume import Geometry, Volume
@@ -41,7 +41,7 @@ def read_series(series: Series) -> Volume:
     order = tuple((frame.file, frame.number) for frame in stack.frames)
     orientation, upright = _orientation(series, stack)
     ours = orientation.to_ours(_voxels(series, order))
-    placed = orientation.affine(upright, orientation.file_shape(ours.shape[1:]))
+    placed = orientation.affine(upright, Orientation(orientation.axes).file_shape(ours.shape[1:]))
     shape = (*stack.frames[0].shape[::-1], len(stack.frames))
     tilt = stack.tilt if stack.shifts.any() else 0.0
     grid = DicomGrid(series.files, order, stack.affine, orientation, tilt, series.place)
@@ -59,7 +59,7 @@ def _orientation(series: Series, stack: Stack) -> tuple[Orientation, np.ndarray]
     upright[:3, 3] += stack.affine[:3, :2] @ least
     axes = Orientation.nearest(upright).axes
     log.info("%s: tilted by %.1f degrees; put upright for the network, the mask goes back", series.path, stack.tilt)
-    return TiltedOrientation(axes, stack.shifts - least, stack.frames[0].shape[::-1]), upright
+    return TiltedOrientation(axes, stack.shifts - least, stack.frames[0].shape[::-1], stack.affine), upright
 
 
 def _voxels(series: Series, order: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from masg_sam.data.io.dicom.headers import frame_count, frame_values, read_header, reading
+from masg_sam.data.io.dicom.headers import SHARED, frame_count, frame_values, read_header, reading
 from masg_sam.data.io.dicom.place import Place
 from masg_sam.data.io.kinds import CHOICE, is_dicom_file, split_choice
 from masg_sam.errors import ImageError
@@ -112,6 +112,30 @@ def _series(path: Path, place: Place, uid: str, number: int, files: Sequence[tup
     return Series(uid, *about, paths, number, shape, path, place, headers)
 
 
+def separate_images(files: Sequence[Path]) -> list[Path] | None:
+    """Those files of a folder that are each a whole image: a picture, or the only file of its series.
+
+    Returns:
+        The files, without those that show no patient; ``None`` where files belong together.
+    """
+    images, seen = [], set()
+    for file in files:
+        try:
+            header = read_header(file, file)
+        except ImageError:  # whoever reads it says why
+            images.append(file)
+            continue
+        if not is_image(header):
+            continue
+        images.append(file)
+        uid = header.get("SeriesInstanceUID")
+        if uid in seen:
+            return None
+        if "ImagePositionPatient" in header or SHARED in header:
+            seen.add(uid)
+    return images
+
+
 def is_image(header: Dataset) -> bool:
     """Whether a file shows a patient."""
     return "Rows" in header and str(header.get("Modality") or "").upper() not in NO_IMAGES
@@ -143,7 +167,7 @@ def _choose(source: Path, choice: str, found: Sequence[Series]) -> Series:
     fits = fits or [series for series in found if series.uid.endswith(choice)]
     if len(fits) != 1:
         raise _not_one(source, f"{len(fits) or 'no'} image series for the choice {choice}", fits or found)
-    return replace(fits[0], number=fits[0].number)
+    return fits[0]
 
 
 def _not_one(path: Path, problem: str, found: Sequence[Series]) -> ImageError:
@@ -168,7 +192,7 @@ def _no_dicom(path: Path) -> ImageError:
 
 def _no_series(path: Path, files: int) -> ImageError:
     return ImageError(
-        "no DICOM images there",
+        "a folder without DICOM images" if path.is_dir() else "no DICOM images in it",
         path=path,
         found=f"{files} DICOM files without images" if files else "no DICOM file",
         expected="the files of an image series",
