@@ -19,7 +19,8 @@ AIR_HU = -300.0  # only air and lung lie below, in Hounsfield units
 RAISED_HU = (900.0, 1200.0)  # where soft tissue lies when 1024 was added
 SAMPLED = 1_000_000  # voxels at most, that percentiles are taken from
 
-Given, Read = TypeVar("Given"), TypeVar("Read")
+Given = TypeVar("Given")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)

@@ -94,14 +94,14 @@ def _write_case(case: Case, part: str, source: Source, target: Target, place: Pa
 
 def _write_images(case: Case, part: str, source: Source, target: Target, place: Path, link: bool) -> list[Path]:
     """The images as they are; all of them anew where one has another format, or holds several channels."""
-    endings = [target.suffix(path) for path in case.images]
-    names = target.images(part, case)
-    images = [place / (name + endings[i % len(endings)]) for i, name in enumerate(names)]
-    images[0].parent.mkdir(parents=True, exist_ok=True)
-    if len(images) == len(endings) and endings == [suffix_of(path) for path in case.images]:
+    names, endings = target.images(part, case), [target.suffix(path) for path in case.images]
+    (place / names[0]).parent.mkdir(parents=True, exist_ok=True)
+    if len(names) == len(endings) and endings == [suffix_of(path) for path in case.images]:
+        images = [place / (name + ending) for name, ending in zip(names, endings, strict=True)]
         for old, new in zip(case.images, images, strict=True):
             _copy(old, new, link)
         return images
+    images = [place / (name + source.usual_suffix) for name in names]
     volume = merge_channels([read_image(path) for path in case.images])
     if volume.data.shape[0] != len(source.channels):
         raise ImageError(

@@ -50,8 +50,8 @@ def find_training_cases(data: Path) -> Dataset:
     for case in dataset.cases:
         if case.fault is not None:
             raise case.fault
-    _none_left([(case.name, case.images[0]) for case in dataset.cases if not case.label], "images without a label")
-    _none_left([(case.name, case.label) for case in dataset.cases if not case.images], "labels without an image")
+    _none_left([case for case in dataset.cases if not case.label], "images without a label")
+    _none_left([case for case in dataset.cases if not case.images], "labels without an image")
     return dataset
 
 
@@ -144,12 +144,13 @@ def _class_names(facts: dict[str, object], folder: Path) -> dict[int, str]:
     return class_names(facts, folder) if facts else {}
 
 
-def _none_left(found: Sequence[tuple[str, Path]], kind: str) -> None:
-    if found:
+def _none_left(halves: Sequence[Case], kind: str) -> None:
+    if halves:
+        first = halves[0].label or halves[0].images[0]
         raise LayoutError(
-            f"{len(found)} {kind}",
-            path=found[0][1].parent,
-            found=few([name for name, _ in found]),
+            f"{len(halves)} {kind}",
+            path=first.parent,
+            found=few([case.name for case in halves]),
             expected="an image and a label of the same name for each case",
             mend=f"rename them alike (a label may end in {', '.join(LABEL_ENDINGS)}), or take them out",
         )

@@ -57,13 +57,13 @@ def read_list(path: Path) -> tuple[Case, ...]:
 
 
 def _case(path: Path, number: int, row: Mapping[str, Any]) -> Case:
-    images, label, name = (row.get(column) for column in COLUMNS)
+    images, label, case = (row.get(column) for column in COLUMNS)
     names = images if isinstance(images, list) else [images]
-    known = [entry for entry in (*names, *filter(None, (label, name)))]
-    if not names or not all(isinstance(entry, str) and entry.strip() for entry in known):
+    texts = [*names, *(entry for entry in (label, case) if entry)]
+    if not names or not all(isinstance(text, str) and text.strip() for text in texts):
         raise _no_list(path, f"case {number}: {dict(row)}")
-    files = [path.parent / entry for entry in names]
-    name = (name or _stem(files)).strip()
+    files = [path.parent / str(text) for text in names]
+    name = str(case or _stem(files)).strip()
     if Path(name).name != name:
         raise LayoutError(
             "a case name that is no file name",
@@ -72,7 +72,7 @@ def _case(path: Path, number: int, row: Mapping[str, Any]) -> Case:
             expected="a name without slashes",
             mend="change it",
         )
-    return _listed(name, files, path.parent / label if label else None, path.name)
+    return _listed(name, files, path.parent / str(label) if label else None, path.name)
 
 
 def _listed(name: str, images: list[Path], label: Path | None, source: str) -> Case:
