@@ -98,6 +98,7 @@ def measure(command: list[str]) -> dict[str, float]:
         raise SystemExit(f"failed with status {os.waitstatus_to_exitcode(status)}: {' '.join(command)}")
     return {
         "minutes": round((time.monotonic() - started) / 60, 2),
+        "cpu_minutes": round((usage.ru_utime + usage.ru_stime) / 60, 2),
         "peak_gb": round(usage.ru_maxrss / 2**20, 2),
     }
 

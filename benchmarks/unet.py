@@ -22,7 +22,7 @@ from masg_sam.data.task import Task
 from masg_sam.models.checkpoint import TrainedModel
 from masg_sam.models.masg_sam import MasgSamOutput
 from masg_sam.segmenter import MasgSam
-from masg_sam.training.planning import plan_mirror, plan_steps
+from masg_sam.training.planning import plan_steps
 from masg_sam.training.run import package_versions, prepare
 from masg_sam.training.trainer import Trainer
 
@@ -56,8 +56,7 @@ def train(data: Path, out: Path, config: Config) -> None:
     task, steps = prepared.task, plan_steps(config, prepared.task)
     torch.manual_seed(config.training.seed)
     count = steps * config.training.batch_size
-    mirror = plan_mirror(config, task)
-    samples = TrainingSamples(prepared.cases, task, count, config.training.seed, mirror, prompts=0.0)
+    samples = TrainingSamples(prepared.cases, task, count, config.training.seed, prompts=0.0)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(UNetPeer(task), samples, steps, config.training, out, {}, Console(stderr=True))
     state = trainer.run((out / "last.safetensors").exists())

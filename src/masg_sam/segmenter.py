@@ -244,7 +244,7 @@ def _check_masks_folder(cases: Sequence[Case], folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError("not a folder", path=folder, found="a file", mend="give --out another name")
     for case in cases:
-        if any(path.parent.resolve() == folder.resolve() for path in case.images):
+        if any(folder.resolve() in (path.parent.resolve(), path.resolve()) for path in case.images):
             raise OutputError(
                 "masks would lie among the images, and might replace them",
                 path=folder,

@@ -26,7 +26,7 @@ def case(name: str, slices: int = 6, held: tuple[int, ...] = (2,), value: int = 
 
 
 def samples(task: Task, cases: list[TrainingCase], seed: int = 0, prompts: float = 0.5) -> TrainingSamples:
-    return TrainingSamples(cases, task, 40, seed, mirror=False, prompts=prompts)
+    return TrainingSamples(cases, task, 40, seed, prompts=prompts)
 
 
 def same(a: dict, b: dict) -> bool:

@@ -123,15 +123,15 @@ def test_the_users_steps_stand(make_task: Callable[..., Task]) -> None:
         ("R. eye", False),
     ],
 )
-def test_names_with_a_side_forbid_flips(make_task: Callable[..., Task], name: str, allowed: bool) -> None:
-    task = make_task(labels=LabelMap((1,), (name,)), pictures=True)
-    assert plan_mirror(Config(), task) is allowed
+def test_names_with_a_side_forbid_flips(name: str, allowed: bool) -> None:
+    assert plan_mirror(Config(), LabelMap((1,), (name,)), pictures=True) is allowed
 
 
-def test_scans_are_not_flipped_unless_asked(make_task: Callable[..., Task]) -> None:
-    assert plan_mirror(Config(), make_task()) is False
-    assert plan_mirror(settings(data__flips=True), make_task()) is True
-    assert plan_mirror(settings(data__flips=False), make_task(pictures=True)) is False
+def test_scans_are_not_flipped_unless_asked() -> None:
+    labels = LabelMap((1,), ("liver",))
+    assert plan_mirror(Config(), labels, pictures=False) is False
+    assert plan_mirror(settings(data__flips=True), labels, pictures=False) is True
+    assert plan_mirror(settings(data__flips=False), labels, pictures=True) is False
 
 
 def test_single_pieces_by_hand() -> None:
@@ -150,12 +150,12 @@ def test_single_pieces_by_hand() -> None:
 
 def planned(cases: list[CaseSummary], channels: tuple[str, ...] = ("MRI",)) -> Task:
     grid = plan_grid(cases, Config())
-    return plan_task(grid, LabelMap((1,), ("a",)), "MRI", channels, Intensity("scan"), cases, (True,))
+    return plan_task(grid, LabelMap((1,), ("a",)), "MRI", channels, Intensity("scan"), cases, (True,), Config())
 
 
 def test_slices_come_with_their_neighbours() -> None:
     task = planned([scan((30, 60, 60), (5.0, 1.0, 1.0)), scan((1, 60, 60), (5.0, 1.0, 1.0))])
-    assert task.reach == 1 and task.in_channels == 3 and not task.pictures
+    assert task.reach == 1 and task.in_channels == 3 and not task.pictures and not task.mirror
 
 
 def test_what_has_no_neighbours() -> None:

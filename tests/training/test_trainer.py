@@ -40,7 +40,7 @@ def build(tiny: Config, make_task: Callable[..., Task], tmp_path: Path) -> Build
             case = TrainingCase("a", case.images.expand(-1, channels, -1, -1), label)
             task = make_task(reach=0, channels=("a",) * channels)
         steps = config.training.steps
-        samples = TrainingSamples([case], task, steps * config.training.batch_size, 0, False, 0.25)
+        samples = TrainingSamples([case], task, steps * config.training.batch_size, 0, 0.25)
         (tmp_path / folder).mkdir(exist_ok=True)
         console = Console(file=io.StringIO())
         return Trainer(network, samples, steps, config.training, tmp_path / folder, {"steps": steps}, console)

@@ -63,7 +63,6 @@ class TrainingSamples(TorchDataset):
         task: classes and input size.
         length: number of samples, steps times batch size.
         seed: of everything random.
-        mirror: whether flips are allowed.
         prompts: part of the samples that come with a prompt.
 
     Raises:
@@ -76,13 +75,12 @@ class TrainingSamples(TorchDataset):
         task: Task,
         length: int,
         seed: int,
-        mirror: bool,
         prompts: float,
     ) -> None:
         self.cases, self.task, self.length, self.seed = list(cases), task, length, seed
         self.prompts = prompts
         self.around = (round(AROUND * task.size[0]), round(AROUND * task.size[1]))
-        self.augmentation = Augmentation(task.size, mirror, task.intensity.kind == "colour")
+        self.augmentation = Augmentation(task.size, task.mirror, task.intensity.kind == "colour")
         classes = range(1, task.labels.num_classes + 1)
         holding = {k: [_slices_with(case.labels, k) for case in self.cases] for k in classes}
         self.holding = {k: lists for k, lists in holding.items() if any(map(len, lists))}

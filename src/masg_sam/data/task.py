@@ -28,6 +28,8 @@ class Task:
         size: rows and columns of the training input, multiples of 32.
         single: for each class, whether each training label is one connected piece.
         pictures: whether the training images were 2-D pictures.
+        mirror: whether a mirrored image is as good as the image: training mirrors at random, and prediction
+            averages over the mirrored views.
     """
 
     labels: LabelMap
@@ -40,6 +42,7 @@ class Task:
     size: tuple[int, int]
     single: tuple[bool, ...]
     pictures: bool
+    mirror: bool = False
 
     @property
     def axis(self) -> int:

@@ -96,11 +96,11 @@ def plan_steps(config: Config, task: Task) -> int:
     return int(np.clip(MEGAPIXELS * 1e6 / pixels, FEWEST_STEPS, MOST_STEPS))
 
 
-def plan_mirror(config: Config, task: Task) -> bool:
+def plan_mirror(config: Config, labels: LabelMap, pictures: bool) -> bool:
     """Whether flips are allowed: for pictures, unless a class name tells left from right."""
     if config.data.flips is not None:
         return config.data.flips
-    return task.pictures and not any(SIDED.search(name) for name in task.labels.names)
+    return pictures and not any(SIDED.search(name) for name in labels.names)
 
 
 def single_pieces(labels: Sequence[np.ndarray], classes: int) -> tuple[bool, ...]:
@@ -121,10 +121,12 @@ def make_task(
     intensity: Intensity,
     cases: Sequence[CaseSummary],
     single: tuple[bool, ...],
+    config: Config,
 ) -> Task:
     """Put the plan together; 2.5-D needs volumes of one channel with at least three slices."""
     axis = PLANES.index(grid.plane)
     deep = any(case.shape[axis] >= 3 for case in cases) and len(channels) == 1
+    pictures = all(case.picture for case in cases)
     return Task(
         labels=labels,
         modality=modality,
@@ -135,7 +137,8 @@ def make_task(
         pixel=grid.pixel,
         size=grid.size,
         single=single,
-        pictures=all(case.picture for case in cases),
+        pictures=pictures,
+        mirror=plan_mirror(config, labels, pictures),
     )
 
 

@@ -31,7 +31,7 @@ from masg_sam.models.text import TextVectors, embed_classes
 from masg_sam.training import checkpoint
 from masg_sam.training.calibration import calibrate
 from masg_sam.training.optimization import check_available
-from masg_sam.training.planning import make_task, plan_grid, plan_mirror, plan_steps, single_pieces
+from masg_sam.training.planning import make_task, plan_grid, plan_steps, single_pieces
 from masg_sam.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,6 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
         prepared.task,
         steps * config.training.batch_size,
         config.training.seed,
-        plan_mirror(config, prepared.task),
         config.data.prompts if config.model.decoder.kind == "sam" else 0.0,
     )
     _write_settings(out, config, prepared, steps, facts)
@@ -124,7 +123,7 @@ def prepare(data: Path, config: Config) -> Prepared:
     intensity = fit_intensity(zip(volumes, encoded, strict=True), modality)
     single = single_pieces(encoded, labels.num_classes)
     channels = dataset.name_channels(volumes[0].data.shape[0])
-    task = make_task(grid, labels, modality, channels, intensity, check.cases, single)
+    task = make_task(grid, labels, modality, channels, intensity, check.cases, single, config)
     loaded = zip(dataset.cases, volumes, encoded, strict=True)
     cases = [prepare_case(case.name, volume, label, task) for case, volume, label in loaded]
     return Prepared(dataset, check, task, cases)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from masg_sam.data.io import merge_channels, read_image, read_label, same_grid
+from masg_sam.data.io import label_on_grid, merge_channels, read_image, read_label
 from masg_sam.data.layouts import Case, fault_of
 from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError, together
@@ -94,7 +94,7 @@ def look_at(case: Case) -> Look:
         look.label = look.tried(read_label, case.label)
     if look.image is not None and look.label is not None:
         image = look.image
-        look.tried(lambda label: same_grid(image, label), look.label)
+        look.label = look.tried(lambda label: label_on_grid(image, label), look.label) or look.label
     return look
 
 

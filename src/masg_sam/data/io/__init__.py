@@ -16,32 +16,21 @@ from typing import Protocol
 import numpy as np
 
 from masg_sam.data.io.grid import merge_channels, same_grid
+from masg_sam.data.io.kinds import READABLE_SUFFIXES, case_stem, format_of, is_there, suffix_of
 from masg_sam.data.io.orientation import Orientation
+from masg_sam.data.io.tilt import TiltedOrientation
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError, ImageError, InputError, OutputError
 from masg_sam.files import moved_into_place
 
-SUFFIXES = {
-    ".nii.gz": "nifti",
-    ".nii": "nifti",
-    ".nrrd": "itk",
-    ".nhdr": "itk",
-    ".mha": "itk",
-    ".mhd": "itk",
-    ".png": "picture",
-    ".jpg": "picture",
-    ".jpeg": "picture",
-    ".bmp": "picture",
-    ".tif": "picture",
-    ".tiff": "picture",
-}
-READABLE_SUFFIXES = tuple(SUFFIXES)
-
 __all__ = [
     "READABLE_SUFFIXES",
     "case_stem",
     "file_slice",
+    "format_of",
+    "is_there",
+    "label_on_grid",
     "mask_suffix",
     "merge_channels",
     "read_image",
@@ -76,18 +65,6 @@ class ReaderWriter(Protocol):
         """Between the file's axes and ours; ``None`` where they are the same."""
 
 
-def suffix_of(path: Path) -> str | None:
-    """The known ending of a file name, ``.nii.gz`` as one; ``None`` if there is none."""
-    name = path.name.lower()
-    return next((suffix for suffix in READABLE_SUFFIXES if name.endswith(suffix)), None)
-
-
-def case_stem(path: Path) -> str:
-    """File name without its known ending."""
-    suffix = suffix_of(path)
-    return path.name[: -len(suffix)] if suffix else path.stem
-
-
 def read_image(path: Path) -> Volume:
     """Read an image.
 
@@ -115,6 +92,19 @@ def read_label(path: Path) -> Volume:
     volume = _read(Path(path), label=True)
     data = one_grey_channel(whole_numbers(volume.data, volume.path), volume.path)
     return replace(volume, data=np.ascontiguousarray(data))
+
+
+def label_on_grid(image: Volume, label: Volume) -> Volume:
+    """A label as it lies on the voxels of its image, which a reader may have put upright.
+
+    Raises:
+        GeometryError: it does not lie on the grid of the image's file.
+    """
+    orientation = _format(image.geometry.format).orientation(image)
+    if isinstance(orientation, TiltedOrientation):
+        return orientation.label_to_ours(label, image)
+    same_grid(image, label)
+    return label
 
 
 def write_label(mask: np.ndarray, like: Volume, path: Path) -> Path:
@@ -186,12 +176,10 @@ def same_file_axes(volume: Volume, other: Volume) -> bool:
 
 
 def _read(path: Path, label: bool = False) -> Volume:
-    if not path.exists():
+    if not is_there(path):
         raise ImageError("no such file", path=path, mend="check the path")
-    if not path.is_file():
-        raise ImageError("a folder where a file is expected", path=path, mend="name the file itself")
-    suffix = suffix_of(path)
-    if suffix is None:
+    kind = format_of(path)
+    if kind is None:
         raise ImageError(
             "format not known",
             path=path,
@@ -199,9 +187,9 @@ def _read(path: Path, label: bool = False) -> Volume:
             expected=", ".join(READABLE_SUFFIXES),
             mend="convert it to one of these",
         )
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise ImageError("file is empty", path=path, found="0 bytes", mend="copy or export it again")
-    return _format(SUFFIXES[suffix]).read(path, label=label)
+    return _format(kind).read(path, label=label)
 
 
 def _must_suit(path: Path, like: Volume, suffixes: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
+from masg_sam.data.io.kinds import is_there
 from masg_sam.data.layouts.bids import find_bids, is_bids
 from masg_sam.data.layouts.case import Case, Dataset, fault_of, in_order
 from masg_sam.data.layouts.folders import (
@@ -15,6 +16,7 @@ from masg_sam.data.layouts.folders import (
     folder_pair,
     group_channels,
     images_folder,
+    images_in,
     labels_folder,
     match,
     nothing_readable,
@@ -74,7 +76,7 @@ def look_for_cases(data: Path) -> Dataset:
     if pairs := training_pairs(facts, data):
         return Dataset(data, "msd", decathlon_cases(pairs), names, channel_names(facts))
     if (data / "imagesTr").is_dir() and (data / "labelsTr").is_dir():
-        cases = match(group_channels(readable(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
+        cases = match(group_channels(images_in(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
         return Dataset(data, "nnunet", cases, names, channel_names(facts))
     for root in (data, *(data / name for name in TRAINING)):
         if pair := folder_pair(root):
@@ -90,7 +92,8 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
 
     Args:
         paths: files, folders of files, or a dataset; of that, the test images, else the training images; of BIDS and
-            of CSV and JSON lists all images.
+            of CSV and JSON lists all images. A folder of one DICOM series is one image, whether it is named or lies
+            among other images.
 
     Raises:
         LayoutError: nothing to read, channels that are missing, or two cases of one name.
@@ -98,12 +101,12 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     given = [paths] if isinstance(paths, Path) else list(paths)
     for path in given:
         _must_exist(path)
-    cases = group_channels([path for path in given if path.is_file() and not is_list(path)])
+    cases = group_channels([path for path in given if not path.is_dir() and not is_list(path)])
     for path in given:
         if is_list(path):
             cases += read_list(path)
         elif path.is_dir():
-            cases += find_bids(path).cases if is_bids(path) else group_channels(readable(images_folder(path)))
+            cases += find_bids(path).cases if is_bids(path) else group_channels(images_in(images_folder(path)))
     cases = [replace(case, label=None) for case in cases if case.images or case.fault]
     if not cases:
         raise nothing_readable(given[0] if given else Path(), "images")
@@ -154,7 +157,7 @@ def _none_left(halves: Sequence[Case], kind: str) -> None:
 
 
 def _must_exist(path: Path) -> None:
-    if not path.exists():
+    if not is_there(path):
         raise LayoutError("no such file or folder", path=path, mend="check the path")
 
 

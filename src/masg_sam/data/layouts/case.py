@@ -17,7 +17,8 @@ class Case:
 
     Attributes:
         name: file name without channel and suffix.
-        images: one file, or one a channel; none where only the label was found.
+        images: one file, or one a channel; of DICOM a folder or archive, or ``FOLDER#...``; none where only the
+            label was found.
         label: where there is one.
         fault: what keeps the case from being read, known before its files are opened.
     """

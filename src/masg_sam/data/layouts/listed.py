@@ -10,7 +10,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from masg_sam.data.io import case_stem
+from masg_sam.data.io.kinds import case_stem, is_there
 from masg_sam.data.layouts.case import Case, in_order
 from masg_sam.data.layouts.folders import CHANNEL
 from masg_sam.errors import LayoutError
@@ -35,7 +35,7 @@ def decathlon_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:
     for image, label in pairs:
         stem = case_stem(image)
         numbered = f"{escape(stem)}_[0-9][0-9][0-9][0-9]{image.name[len(stem) :]}"
-        channels = [image] if image.is_file() else sorted(image.parent.glob(numbered))
+        channels = [image] if image.exists() else sorted(image.parent.glob(numbered))
         cases.append(_listed(stem, channels or [image], label, "dataset.json"))
     return in_order(cases)
 
@@ -77,8 +77,8 @@ def _case(path: Path, number: int, row: Mapping[str, Any]) -> Case:
 
 def _listed(name: str, images: list[Path], label: Path | None, source: str) -> Case:
     """A case; of files that are missing the first is its fault."""
-    there = tuple(path for path in images if path.exists())
-    missing = next((path for path in (*images, label) if path is not None and not path.exists()), None)
+    there = tuple(path for path in images if is_there(path))
+    missing = next((path for path in (*images, label) if path is not None and not is_there(path)), None)
     if missing is None:
         return Case(name, there, label)
     fault = LayoutError(
