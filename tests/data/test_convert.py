@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_files import OBLIQUE, slices, write_series
 from PIL import Image
 from support import blobs, write_scan
 
@@ -179,6 +180,26 @@ def nrrd(root: Path, image_ending: str, label_ending: str) -> None:
         if ending == ".nii.gz":
             image = sitk.DICOMOrient(image, "RAS")
         sitk.WriteImage(image, str(root / folder / f"x{ending}"))
+
+
+@pytest.mark.parametrize("step", [None, (0.4, -1.3, 1.8)], ids=["straight", "tilted"])
+def test_dicom_becomes_nifti_and_its_label_comes_along(step: tuple[float, ...] | None, tmp_path: Path) -> None:
+    voxels, label = (array.transpose(2, 1, 0) for array in blobs(0))
+    files = slices(voxels, OBLIQUE, step, spacing=(1.0, 1.0))
+    write_series(tmp_path / "a" / "images" / "x", files)
+    ends = np.array([file.ImagePositionPatient for file in files], float)
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([OBLIQUE[:3], OBLIQUE[3:], (ends[-1] - ends[0]) / (len(ends) - 1)], axis=1)
+    affine[:3, 3] = ends[0]
+    write_scan(tmp_path / "a" / "labels" / "x.nii.gz", label.transpose(2, 1, 0), np.diag([-1, -1, 1, 1]) @ affine)
+    convert(tmp_path / "a", tmp_path / "b", "nnunet")
+    assert like_nnunet_reads_it(tmp_path / "b")["file_ending"] == ".nii.gz"
+    image, mask = (
+        np.asarray(nib.load(tmp_path / "b" / name).dataobj) for name in ("imagesTr/x_0000.nii.gz", "labelsTr/x.nii.gz")
+    )
+    bright = image[mask == 1].mean() - image[mask == 0].mean()
+    assert bright == pytest.approx(100, abs=15 if step else 3)  # the ball is 100 brighter, and still under its label
+    assert (mask == 1).sum() == pytest.approx((label == 1).sum(), rel=0.05 if step else 0)
 
 
 def test_channels_in_one_file_are_taken_apart(tmp_path: Path) -> None:

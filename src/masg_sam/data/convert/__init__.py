@@ -15,18 +15,19 @@ from masg_sam.data.convert.bids import Bids
 from masg_sam.data.convert.source import TRAINING, Source, Target
 from masg_sam.data.convert.targets import Decathlon, Folders, NnUnet
 from masg_sam.data.io import (
+    label_on_grid,
     mask_suffix,
     merge_channels,
     read_image,
     read_label,
     same_file_axes,
-    same_grid,
     suffix_of,
     write_label,
 )
 from masg_sam.data.io.export import write_image
 from masg_sam.data.labels import IGNORED, MOST_CODES, LabelMap
 from masg_sam.data.layouts import Case, Dataset, find_held_out, look_for_cases
+from masg_sam.data.volume import Volume
 from masg_sam.errors import ConfigError, ImageError, LabelError, OutputError, few
 from masg_sam.files import folder_moved_into_place
 
@@ -89,7 +90,10 @@ def _write_case(case: Case, part: str, source: Source, target: Target, place: Pa
     if case.label is not None:
         path = place / target.label(part, case)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_label(case.label, images[0], path, source.labels, target, link)
+        old = read_image(case.images[0])
+        kept = [suffix_of(image) for image in images] == [suffix_of(image) for image in case.images]
+        grids = (old, old if kept else read_image(images[0]))
+        _write_label(case.label, grids, path, source.labels, target, link)
 
 
 def _write_images(case: Case, part: str, source: Source, target: Target, place: Path, link: bool) -> list[Path]:
@@ -115,12 +119,14 @@ def _write_images(case: Case, part: str, source: Source, target: Target, place: 
     return images
 
 
-def _write_label(label: Path, image: Path, stem: Path, old: LabelMap, target: Target, link: bool) -> None:
-    """The label as it is, or on the grid of the new image with the new values."""
-    like, found = read_image(image), read_label(label)
-    same_grid(like, found)
+def _write_label(
+    label: Path, grids: tuple[Volume, Volume], stem: Path, old: LabelMap, target: Target, link: bool
+) -> None:
+    """The label as it is, or on the grid of the new image with the new values; ``grids`` are old and new image."""
+    read = read_label(label)
+    found, like = label_on_grid(grids[0], read), grids[1]
     classes, new, ending = old.encode(found), target.labels, target.suffix(label)
-    if suffix_of(label) == ending and same_file_axes(like, found) and _same_values(old, new):
+    if found is read and suffix_of(label) == ending and same_file_axes(like, found) and _same_values(old, new):
         _copy(label, stem.with_name(stem.name + ending), link)
         return
     values = np.zeros(MOST_CODES, np.int64)
