@@ -218,6 +218,23 @@ def test_a_layout_that_cannot_be_read_is_the_one_finding(tmp_path: Path) -> None
         examine_folder(tmp_path / "nowhere")
 
 
+def test_every_channel_is_looked_at(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1])
+    first, second = (tmp_path / "images" / f"a_000{i}.nii.gz" for i in range(2))
+    (tmp_path / "images" / "a.nii.gz").rename(first)
+    nib.save(nib.Nifti1Image(np.arange(120, dtype=np.int16).reshape(SHAPE), np.eye(4)), second)
+    found = examine_folder(tmp_path)
+    assert found.findings == [] and (found.cases[0].channels, len(found.cases[0].ranges)) == (2, 2)
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.int16), np.diag([1, 1, 3, 1])), second)
+    (finding,) = examine_folder(tmp_path).findings
+    assert finding.message.startswith(f"{second}: another spacing than a_0000.nii.gz")
+
+
+def test_what_nobody_labelled_is_a_value_like_others(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1, 3])
+    assert check(tmp_path, liver=1, ignore=3).findings == []
+
+
 def test_a_class_in_several_pieces_is_none(tmp_path: Path) -> None:
     values = [0] * 120
     values[0], values[60], values[119] = 1, 1, 1

@@ -140,7 +140,11 @@ def like_nnunet_reads_it(root: Path) -> dict[str, Any]:
 
 def test_values_are_counted_without_gaps_and_ignore_comes_last(tmp_path: Path) -> None:
     labels = {"background": 0, "ignore": 1, "liver": 2, "spleen": 7}
-    convert(dataset(tmp_path / "a", values=(2, 7), labels=labels), tmp_path / "b", "nnunet")
+    data = dataset(tmp_path / "a", values=(2, 7), labels=labels)
+    sparse = np.asarray(nib.load(data / "labelsTr" / "liver_2.nii.gz").dataobj).copy()
+    sparse[:, :, 0] = 1
+    write_scan(data / "labelsTr" / "liver_2.nii.gz", sparse, AFFINE)
+    convert(data, tmp_path / "b", "nnunet")
     facts = like_nnunet_reads_it(tmp_path / "b")
     assert facts["labels"] == {"background": 0, "liver": 1, "spleen": 2, "ignore": 3}
     old, new = (nib.load(tmp_path / name / "labelsTr" / "liver_2.nii.gz") for name in "ab")

@@ -121,7 +121,16 @@ def test_a_range_far_from_the_others(ends: tuple[float, float], far: bool) -> No
     found = list(far_ranges(named({}, {}, {"ranges": (ends,)})))
     assert told(found) == [("warning", "c")] * far
     assert not far or "are far from the usual 0 to 100" in found[0].message
-    assert list(far_ranges(named({}, {"ranges": (ends,)}))) == []  # of two, none is the odd one
+
+
+def test_of_two_cases_none_is_the_odd_one() -> None:
+    narrow, wide = {"ranges": ((0.0, 1.0),)}, {"ranges": ((0.0, 1000.0),)}
+    assert list(far_ranges(named(narrow, wide))) == []
+    assert told(list(far_ranges(named(narrow, wide, wide)))) == [("warning", "a")]
+
+
+def test_a_channel_of_one_value_is_not_told_twice() -> None:
+    assert list(far_ranges(named({}, {}, {"constant": (0,), "ranges": ((500.0, 500.0),)}))) == []
 
 
 def test_ranges_are_compared_channel_by_channel() -> None:
@@ -152,3 +161,5 @@ def test_what_is_said_of_the_scale_of_ct() -> None:
     assert raised.message.startswith("values like HU + 1024") and raised.message.endswith("in 1 of 1 images")
     assert raised.advice == "subtract 1024; images to segment must be prepared alike"
     assert "next to nothing below -300 HU" in cut.message
+    (bone,) = hounsfield(named(CUT | {"raised": 0.2}))  # bright, and below 0 too
+    assert bone.message == cut.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_a_test_image_that_is_damaged_is_warned_of(make_dataset: Callable[..., P
     check = examine_folder(data)
     assert [finding.level for finding in check.findings] == ["warning"] and not check.errors
     assert "imagesTs" in check.findings[0].message
+
+
+def test_a_test_case_that_lacks_a_channel_is_warned_of(make_dataset: Callable[..., Path]) -> None:
+    data = make_dataset()
+    for name in ("whole_0000", "whole_0001", "half_0000"):
+        shutil.copy(data / "imagesTs" / "case0_0000.nii.gz", data / "imagesTs" / f"{name}.nii.gz")
+    (data / "imagesTs" / "case0_0000.nii.gz").unlink()
+    (finding,) = examine_folder(data).findings
+    assert finding.level == "warning" and "channels of case half are missing" in finding.message
 
 
 @pytest.mark.parametrize(
