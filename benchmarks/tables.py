@@ -33,9 +33,10 @@ COLOURS = {"masg-sam": "#0072B2", "plain decoder": "#D55E00"}
 PAIRED = """± is over seeds. Differences are masg-sam minus the method on the same cases, each case's mean over seeds,
 with the 95 % bootstrap interval over cases; p is of Wilcoxon's signed-rank test on Dice, corrected for
 all rows (Holm)."""
-PEERS = """nnU-Net v2 plans and preprocesses the same labelled cases (not counted), trains on all of them for the wall clock
-that `masg-sam train` took with its defaults, its learning rate falling to zero until then, and predicts as it does by
-default: `3d_fullres` for scans, `2d` for pictures, and `2d` for scans as "nnU-Net 2d". masg-sam is the run above."""
+PEERS = """nnU-Net v2 plans and preprocesses the same labelled cases (not counted), trains on all of them for the wall
+clock that `masg-sam train` took with its defaults, its learning rate falling to zero until then, and predicts as it
+does by default: `3d_fullres` for scans, `2d` for pictures, and `2d` for scans as "nnU-Net 2d". masg-sam is the run
+above."""
 
 
 def write(results: Path, out: Path) -> None:
