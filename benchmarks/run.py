@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import nnunet
-from commands import HERE, MASG_SAM, Place, link_vectors, steps, typed
+from commands import HERE, MASG_SAM, Place, link_vectors, minutes, steps, typed
 from data_sets import DATASETS
 from diagnostics import last_diagnostics
 from processes import once
@@ -166,6 +166,7 @@ def main() -> None:
     )
     for run in wanted(given, place):
         if run.method in NNUNET:
+            minutes(run, place)  # stops here, before 5 GB are installed, where they are not known
             nnunet.install(place.nnunet)
         record = twin(run, place) or run_one(run, place)
         write(record, place.result(run))

@@ -29,7 +29,7 @@ def main(script: Script, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(commands, "HERE", tools)
     for module in (commands, run):
         monkeypatch.setattr(module, "MASG_SAM", [sys.executable, str(FAKE)])
-    monkeypatch.setattr(nnunet, "install", lambda place: place.mkdir(exist_ok=True))
+    monkeypatch.setattr(nnunet, "install", lambda place: place.mkdir(parents=True, exist_ok=True))
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
 
     def call(*arguments: str) -> dict[str, dict[str, object]]:
@@ -53,14 +53,13 @@ def test_every_study_runs_quickly(main: Main, script: Script, tmp_path: Path) ->
     assert {name.split("/")[0] for name in records} == set(names) - {"clip", "published"}  # which have no LA
     record = records["modules/la4-masg-sam-0"]
     assert record["diagnostics"] == {"hae/attention_1": 0.2, "hae/drift": 0.2}
-    assert record["train"]["minutes"] >= 0 and 0 < record["train"]["cpu_minutes"] < 1 and record["train"]["peak_gb"] > 0
+    assert record["train"].keys() == {"minutes", "cpu_minutes", "peak_gb"}
     assert "--training.steps 2" in record["command"] and record["quick"]
     assert records["peers/la4-nnU-Net-0"]["confidence"] is None
     assert {"prepare", "train", "predict"} <= records["peers/la4-nnU-Net-2d-0"].keys()
-    trained = {tuple(words[1:3]) for words in calls(tmp_path, "train")}
     before = len(calls(tmp_path, "evaluate"))
     main("--quick", "--study", *names)
-    assert len(calls(tmp_path, "evaluate")) == before and trained
+    assert len(calls(tmp_path, "evaluate")) == before
 
     out = tmp_path / "RESULTS.md"
     script("tables").write(tmp_path / "results", out)
@@ -86,9 +85,23 @@ def test_a_step_that_is_done_is_not_repeated(main: Main, tmp_path: Path) -> None
     assert len(calls(tmp_path, "train")) == 1 and len(calls(tmp_path, "predict")) == 2
 
 
+def test_cost_of_a_process_and_its_children(script: Script, tmp_path: Path) -> None:
+    """Three seconds of CPU, two of them in a child, are 0.05 minutes; a note that is there is believed."""
+    burn = "import time\nwhile time.process_time() < {}: pass\n"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn.format(2)!r}])\n"
+    once = script("processes").once
+    cost = once(tmp_path / "a/note.json", [sys.executable, "-c", child + burn.format(1)])
+    assert cost["cpu_minutes"] == pytest.approx(0.05, abs=0.015) and cost["minutes"] >= 0.03 and cost["peak_gb"] > 0
+    assert once(tmp_path / "a/note.json", ["false"]) == cost
+    with pytest.raises(SystemExit, match="failed with status 1"):
+        once(tmp_path / "b.json", ["false"])
+    assert not (tmp_path / "b.json").exists()
+
+
 def test_peers_get_the_minutes_of_masg_sam(main: Main, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="run --study defaults first"):
         main("--study", "peers", "--methods", "nnU-Net")
+    assert not (tmp_path / "work/nnunet").exists()
     main("--study", "defaults", "--methods", "masg-sam", "--seeds", "3")
     path = tmp_path / "results/defaults/la4-masg-sam-3.json"
     record = json.loads(path.read_text(encoding="utf-8"))
