@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Config", "MasgSam", "compare", "evaluate", "predict", "report", "train"]
+__all__ = ["Config", "MasgSam", "check", "compare", "convert", "evaluate", "predict", "report", "train"]
 
 if TYPE_CHECKING:
-    from masg_sam.api import MasgSam, compare, evaluate, predict, report, train
+    from masg_sam.api import MasgSam, check, compare, convert, evaluate, predict, report, train
     from masg_sam.config import Config
 
 

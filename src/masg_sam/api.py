@@ -1,5 +1,5 @@
-"""The verbs in Python: :func:`train`, :func:`predict`, :func:`evaluate`, :func:`compare`,
-:func:`report`, :func:`describe`.
+"""The verbs in Python: :func:`check`, :func:`convert`, :func:`train`, :func:`predict`, :func:`evaluate`,
+:func:`compare`, :func:`report`, :func:`describe`.
 
 The command line calls these and adds nothing.
 """
@@ -18,10 +18,56 @@ from masg_sam.models.checkpoint import load_model
 from masg_sam.segmenter import CaseResult, MasgSam, resolve_device
 
 if TYPE_CHECKING:
+    from masg_sam.data.check import TrainingCheck
     from masg_sam.evaluation.compare import Comparison
     from masg_sam.evaluation.scores import Evaluation
 
 COMPARED = ("dice", "hd95_mm", "surface_dice")
+
+
+def check(data: PathLike, out: PathLike | None = None) -> TrainingCheck:
+    """Look at a dataset before training: every case is read, and everything that is wrong is told.
+
+    Args:
+        data: as for :func:`train`.
+        out: folder for ``check.json`` and an overlay picture of each case without errors; ``None`` writes nothing.
+
+    Returns:
+        Summaries of the cases, and the findings; errors among them are not raised.
+
+    Raises:
+        InputError: there is no dataset, or the folder cannot be written to.
+    """
+    from masg_sam.data.check import examine_folder
+    from masg_sam.inference.check_pictures import check_folder, write_check
+
+    if out is None:
+        return examine_folder(Path(data))
+    check_folder(Path(out))
+    found = examine_folder(Path(data))
+    write_check(found, Path(out))
+    return found
+
+
+def convert(data: PathLike, out: PathLike, to: str, link: bool = False) -> Path:
+    """Write a dataset in another layout; see :func:`masg_sam.data.convert.convert`.
+
+    Args:
+        data: as for :func:`train`.
+        out: folder, new or empty.
+        to: ``nnunet``, ``msd``, ``folders`` or ``bids``.
+        link: make hard links of files that need not change, instead of copies.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        InputError: data that a training would refuse, or that the other layout cannot hold; nothing was written.
+    """
+    from masg_sam.data.convert import convert as run
+
+    run(Path(data), Path(out), to, link)
+    return Path(out)
 
 
 def train(
@@ -34,7 +80,7 @@ def train(
     """Train a segmenter on labelled cases.
 
     Args:
-        data: nnU-Net raw, Medical Segmentation Decathlon, or ``images/`` with ``labels/``.
+        data: nnU-Net raw, Medical Segmentation Decathlon, BIDS, ``images/`` with ``labels/``, or a CSV or JSON list.
         out: folder of the run: model, settings, log, curves.
         config: settings; the defaults suit one image as well as ten scans.
         resume: continue a training that was interrupted.

@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 notes = Console(stderr=True)
+LABELLED = "labelled cases: nnU-Net raw, MSD, BIDS, images/ with labels/, or a CSV or JSON list"
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps")]
 
 
@@ -80,9 +81,42 @@ def common(
 
 
 @app.command()
+def check(
+    data: Annotated[Path, typer.Argument(help=LABELLED)],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="write check.json and a picture a case here")] = None,
+) -> None:
+    """Look at labelled cases before training: what is wrong, and how to mend it. Exit status 2 with errors."""
+    from masg_sam import api
+    from masg_sam.data.check.show import to_json, to_text
+
+    found = api.check(data, out)
+    if as_json:
+        typer.echo(json.dumps(to_json(found), allow_nan=False))
+    else:
+        Console().print(to_text(found))
+    if found.errors:
+        raise typer.Exit(2)
+
+
+@app.command()
+def convert(
+    data: Annotated[Path, typer.Argument(help=LABELLED)],
+    out: Annotated[Path, typer.Argument(help="folder to write, new or empty")],
+    to: Annotated[str, typer.Option(help="nnunet, msd, folders, bids")],
+    link: Annotated[bool, typer.Option("--link", help="hard links where files need not change, not copies")] = False,
+) -> None:
+    """Write a dataset in another layout; formats change only where that layout needs it."""
+    from masg_sam import api
+
+    api.convert(data, out, to, link)
+    notes.print(f"converted to {out}; next: masg-sam train {out} --out RUN", highlight=False)
+
+
+@app.command()
 @with_settings
 def train(
-    data: Annotated[Path, typer.Argument(help="labelled cases: nnU-Net raw, MSD, or images/ with labels/")],
+    data: Annotated[Path, typer.Argument(help=LABELLED)],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of the run")],
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML recipe, see configs/")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue a training that was interrupted")] = False,

@@ -68,6 +68,16 @@ class LabelError(InputError):
     """A label holds values that name no class, or nothing at all."""
 
 
+class DatasetError(InputError):
+    """Several things in a dataset are wrong.
+
+    Attributes:
+        errors: each by itself.
+    """
+
+    errors: tuple[InputError, ...] = ()
+
+
 class WeightsError(InputError):
     """Pre-trained weights are missing, damaged, or not those of the model asked for."""
 
@@ -82,6 +92,25 @@ class OutputError(InputError):
 
 class TrainingError(MasgSamError):
     """Training broke down: a loss that is not finite, say."""
+
+
+def together(errors: Sequence[InputError], path: str | Path | None = None) -> InputError:
+    """The one error there is; of several, a :class:`DatasetError` that tells them all.
+
+    Args:
+        errors: one at least.
+        path: of the dataset.
+    """
+    if len(errors) == 1:
+        return errors[0]
+    error = DatasetError(
+        f"{len(errors)} errors in the dataset",
+        path=path,
+        found="\n" + "\n".join(map(str, errors)),
+        mend="mend each of these, and call again",
+    )
+    error.errors = tuple(errors)
+    return error
 
 
 def few(names: Sequence[str]) -> str:

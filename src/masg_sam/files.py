@@ -45,6 +45,34 @@ def moved_into_place(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def folder_moved_into_place(path: Path) -> Iterator[Path]:
+    """An empty folder to fill beside ``path``; it is moved in whole when the block ends well.
+
+    Args:
+        path: where the folder belongs: a new name, or an empty folder.
+
+    Raises:
+        OutputError: something is there, or the place cannot be written to.
+    """
+    path, folder = Path(os.path.abspath(path)), None
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError("not an empty folder", path=path, mend="name a new folder, or delete this one")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
+        (folder / path.name).mkdir()
+        yield folder / path.name
+        os.replace(folder / path.name, path)
+    except OSError as error:
+        raise OutputError(
+            "cannot be written", path=path, found=error, mend="check the folder, its permissions and the space left"
+        ) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, line ends as they are, moved into place whole."""
     with moved_into_place(path) as place:

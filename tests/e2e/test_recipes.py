@@ -12,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokeni
 
 from masg_sam import api
 from masg_sam.config import Config, load_config, override, to_dict
+from masg_sam.data.io import read_image
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -82,7 +83,7 @@ def test_vit_b_lora(make_dataset: Callable[..., Path], small_sam: Path, tmp_path
     data = make_dataset(name="again")
     loaded = api.MasgSam.from_pretrained(tmp_path / "run")
     assert not any("lora_" in name for name, _ in loaded.model.network.named_parameters())
-    image = api.read_image(data / "imagesTs" / "case0_0000.nii.gz")
+    image = read_image(data / "imagesTs" / "case0_0000.nii.gz")
     with_lora, merged = model.predictor.segment(image), loaded.predictor.segment(image)
     assert with_lora.confidence == pytest.approx(merged.confidence, abs=1e-3)
     assert (with_lora.mask == merged.mask).mean() > 0.999

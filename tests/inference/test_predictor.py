@@ -186,13 +186,24 @@ class LeftSided(nn.Module):
         return MasgSamOutput(torch.stack([torch.zeros_like(grey), sure * (grey - 0.5)], 1))
 
 
-def test_mirrored_views_are_averaged(make_task: Make) -> None:
-    data = np.ones((1, 1, 32, 64))
+@pytest.mark.parametrize("columns", [32, 64])
+def test_mirrored_views_are_averaged(make_task: Make, columns: int) -> None:
+    data = np.ones((1, 1, 32, columns))
     means = {}
     for mirror in (False, True):
-        task = make_task(intensity=Unchanged("scan"), size=(32, 64), mirror=mirror, reach=0)
+        task = make_task(intensity=Unchanged("scan"), size=(32, columns), mirror=mirror, reach=0)
         means[mirror] = next(Predictor(LeftSided(), task)._probabilities(volume(data), ()))[0, 1]
-    # Mean over four views of (4 - 4 c + 2 - 2 r) / 2 with c and r mirrored: (2 + 1) / 2 everywhere.
+    # Mean over the views of (4 - 4 c + 2 - 2 r) / 2 with c and r mirrored, or exchanged: (2 + 1) / 2 everywhere.
     assert torch.allclose(means[True], torch.tensor(1.5).sigmoid())
     assert means[False][0, 0] == pytest.approx(torch.tensor(3.0).sigmoid().item(), abs=1e-3)
     assert means[False][-1, -1] == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 64)])
+def test_a_view_is_put_back_where_it_came_from(make_task: Make, shape: tuple[int, int]) -> None:
+    data = np.random.default_rng(0).random((1, 1, *shape))
+    found = {}
+    for mirror in (False, True):
+        task = make_task(2, intensity=Unchanged("scan"), size=shape, mirror=mirror, reach=0)
+        found[mirror] = next(Predictor(Threshold(1), task)._probabilities(volume(data), ()))
+    assert torch.allclose(found[True], found[False], atol=1e-6)

@@ -37,7 +37,7 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
     Raises:
         LayoutError: ``labels`` is missing or broken, or holds regions.
     """
-    path, labels = path if path.suffix == ".json" else path / FILE, facts.get("labels")
+    path, labels = path if path.suffix in (".json", ".tsv") else path / FILE, facts.get("labels")
     if not isinstance(labels, dict):
         raise LayoutError(
             "`labels` is missing",

@@ -69,16 +69,31 @@ class LabelMap:
         wrong = (known[index] != data) & ~ignored
         if wrong.any():
             values, counts = np.unique(data[wrong], return_counts=True)
-            found = ", ".join(f"{v} ({n} voxels)" for v, n in list(zip(values, counts, strict=True))[:5])
+            self.must_know(dict(zip(values.tolist(), counts.tolist(), strict=True)), label.path)
+        return np.where(ignored, IGNORED, index).astype(np.uint8)
+
+    def must_know(self, voxels: Mapping[int, int], path: Path) -> None:
+        """Refuse label values that name no class.
+
+        Args:
+            voxels: how many hold each value.
+            path: of the label.
+
+        Raises:
+            LabelError: there are such values.
+        """
+        known = {0, *self.values, self.ignore}
+        wrong = [(value, voxels[value]) for value in sorted(voxels) if value not in known]
+        if wrong and self.threshold is None:
             pairs = zip(self.values, self.names, strict=True)
             raise LabelError(
                 "label values that name no class",
-                path=label.path,
-                found=found + (" ..." if len(values) > 5 else ""),
+                path=path,
+                found=", ".join(f"{value} ({count} voxels)" for value, count in wrong[:5])
+                + (" ..." if len(wrong) > 5 else ""),
                 expected="0, " + ", ".join(f"{value} ({name})" for value, name in pairs),
                 mend="add them to `labels` in dataset.json, or mend the label",
             )
-        return np.where(ignored, IGNORED, index).astype(np.uint8)
 
     def class_of(self, value: int) -> int:
         """Class 0..K of a label value; 0 for one that :meth:`encode` would refuse."""

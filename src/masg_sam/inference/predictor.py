@@ -30,7 +30,7 @@ from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
 from masg_sam.models.sam.prompts import Prompts
 
-VIEWS = ((), (2,), (3,), (2, 3))  # axes of B x C x H x W that are mirrored
+MIRRORED = ((), (2,), (3,), (2, 3))  # axes of B x C x H x W, in the views that are averaged
 SMOOTHING_MM = 1.0  # deviation of the smoothing across slices; chosen on the validation scans of LA
 
 
@@ -124,10 +124,15 @@ class Predictor:
             done += len(batch)
 
     def _logits(self, batch: Tensor, prompts: Prompts | None) -> Tensor:
-        """``B x K+1 x h x w``; without a prompt the mean over the mirrored views, where those are as good."""
+        """``B x K+1 x h x w``; without a prompt the mean over all mirrored views, where those are as good.
+
+        A square input is turned by a right angle too, as in training: eight views, else four.
+        """
         if prompts is not None or not self.task.mirror:
             return self.network(batch, prompts).logits
-        return sum(self.network(batch.flip(axes)).logits.flip(axes) for axes in VIEWS) / len(VIEWS)
+        turns = (0, 1) if batch.shape[2] == batch.shape[3] else (0,)
+        views = [(turn, axes) for turn in turns for axes in MIRRORED]
+        return sum(_unturned(self.network(_turned(batch, *view)).logits, *view) for view in views) / len(views)
 
     def _check(self, volume: Volume) -> None:
         wanted = len(self.task.channels)
@@ -140,3 +145,13 @@ class Predictor:
                 expected=f"{wanted} ({', '.join(self.task.channels)})",
                 mend="give every channel as in training (nnU-Net: one file each, _0000, _0001, ...)",
             )
+
+
+def _turned(batch: Tensor, turn: int, mirrored: tuple[int, ...]) -> Tensor:
+    """``B x C x H x W``, by right angles and then mirrored."""
+    return torch.rot90(batch, turn, (2, 3)).flip(mirrored)
+
+
+def _unturned(logits: Tensor, turn: int, mirrored: tuple[int, ...]) -> Tensor:
+    """The inverse of :func:`_turned`."""
+    return torch.rot90(logits.flip(mirrored), -turn, (2, 3))

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from masg_sam import __version__
 from masg_sam.config import Config, to_dict
-from masg_sam.data.check import TrainingCheck, check_training, guess_modality, read_case
+from masg_sam.data.check import TrainingCheck, examine, guess_modality, read_case
 from masg_sam.data.dataset import TrainingCase, TrainingSamples, prepare_case
 from masg_sam.data.intensity import fit_intensity
-from masg_sam.data.layouts import Dataset, find_training_cases
+from masg_sam.data.layouts import Dataset, look_for_cases
 from masg_sam.data.task import Task
 from masg_sam.errors import OutputError
 from masg_sam.files import write_text
@@ -65,8 +65,6 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
     _check_output(out, resume)
     check_available(config.training)
     prepared = prepare(data, config)
-    for finding in prepared.check.findings:
-        log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s", finding.message)
     torch.manual_seed(config.training.seed)
     network, facts, architecture = build_network(prepared.task, config)
     steps = plan_steps(config, prepared.task)
@@ -102,13 +100,17 @@ def _calibrate(
 
 
 def prepare(data: Path, config: Config) -> Prepared:
-    """Check and load the training cases, and plan from them.
+    """Check and load the training cases, say what was found, and plan from them.
 
     Raises:
-        InputError: a case cannot be used; the message names it.
+        InputError: a case cannot be used; the message names it, and every other one.
     """
-    dataset = find_training_cases(data)
-    check = check_training(dataset)
+    dataset = look_for_cases(data)
+    check = examine(dataset)
+    for finding in check.findings:
+        if finding.level != "error":  # those are in what is raised
+            log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s", finding)
+    check.must_pass()
     check.label_map = check.label_map.renamed(config.data.class_names)
     modality = config.data.modality or guess_modality(dataset, check)
     labels = check.label_map
@@ -120,7 +122,7 @@ def prepare(data: Path, config: Config) -> Prepared:
     grid = plan_grid(check.cases, encoded, config)
     intensity = fit_intensity(zip(volumes, encoded, strict=True), modality)
     single = single_pieces(encoded, labels.num_classes)
-    channels = _channel_names(dataset, volumes[0].data.shape[0])
+    channels = dataset.name_channels(volumes[0].data.shape[0])
     task = make_task(grid, labels, modality, channels, intensity, check.cases, single, config)
     loaded = zip(dataset.cases, volumes, encoded, strict=True)
     cases = [prepare_case(case.name, volume, label, task) for case, volume, label in loaded]
@@ -188,7 +190,7 @@ def _write_settings(out: Path, config: Config, prepared: Prepared, steps: int, f
         "data": str(prepared.dataset.root),
         "layout": prepared.dataset.layout,
         "cases": [case.name for case in prepared.dataset.cases],
-        "findings": [{"level": f.level, "case": f.case, "message": f.message} for f in prepared.check.findings],
+        "findings": [finding.to_dict() for finding in prepared.check.findings],
         "steps": steps,
         "task": prepared.task.to_dict(),
         "facts": facts,
@@ -214,12 +216,6 @@ def _shared_settings(config: Config) -> dict[str, Any]:
     for name in ("calibration", "save_seconds", "trackers", "workers", "device"):
         values["training"].pop(name)
     return values
-
-
-def _channel_names(dataset: Dataset, count: int) -> tuple[str, ...]:
-    if len(dataset.channel_names) == count:
-        return tuple(dataset.channel_names)
-    return ("red", "green", "blue") if count == 3 else tuple(f"channel {i + 1}" for i in range(count))
 
 
 def package_versions() -> dict[str, str]:

@@ -46,6 +46,7 @@ __all__ = [
     "merge_channels",
     "read_image",
     "read_label",
+    "same_file_axes",
     "same_grid",
     "suffix_of",
     "voxel_from_file",
@@ -174,6 +175,14 @@ def voxel_from_file(volume: Volume, index: Sequence[int]) -> tuple[int, int, int
             expected=f"within {' x '.join(map(str, shape))}, counted from 0",
         )
     return whole[::-1] if orientation is None else orientation.voxel(whole, volume.shape)
+
+
+def same_file_axes(volume: Volume, other: Volume) -> bool:
+    """Whether two files store their voxels in one order, as tools that do not turn them need it."""
+    ours, theirs = (_format(one.geometry.format).orientation(one) for one in (volume, other))
+    if ours is None or theirs is None or volume.geometry.shape != other.geometry.shape:
+        return ours is theirs and volume.geometry.shape == other.geometry.shape
+    return bool(np.array_equal(ours.axes, theirs.axes))
 
 
 def _read(path: Path, label: bool = False) -> Volume:

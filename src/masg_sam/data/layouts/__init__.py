@@ -1,0 +1,170 @@
+"""Finds cases as they are laid out: nnU-Net raw, Medical Segmentation Decathlon, BIDS, images/ with labels/, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
+from masg_sam.data.layouts.bids import find_bids, is_bids
+from masg_sam.data.layouts.case import Case, Dataset, fault_of, in_order
+from masg_sam.data.layouts.folders import (
+    LABEL_ENDINGS,
+    by_case,
+    folder_pair,
+    group_channels,
+    images_folder,
+    labels_folder,
+    match,
+    nothing_readable,
+    plain_cases,
+    readable,
+)
+from masg_sam.data.layouts.held_out import TRAINING, find_held_out
+from masg_sam.data.layouts.listed import decathlon_cases, is_list, read_list
+from masg_sam.errors import LayoutError, few
+
+__all__ = [
+    "Case",
+    "Dataset",
+    "fault_of",
+    "find_held_out",
+    "find_images",
+    "find_labels",
+    "find_training_cases",
+    "labels_folder",
+    "look_for_cases",
+]
+
+
+def find_training_cases(data: Path) -> Dataset:
+    """Find the labelled cases of a folder or list.
+
+    Raises:
+        LayoutError: no layout we know, a broken ``dataset.json``, or an image without its label.
+    """
+    dataset = look_for_cases(data)
+    for case in dataset.cases:
+        if case.fault is not None:
+            raise case.fault
+    _none_left([(case.name, case.images[0]) for case in dataset.cases if not case.label], "images without a label")
+    _none_left([(case.name, case.label) for case in dataset.cases if not case.images], "labels without an image")
+    return dataset
+
+
+def look_for_cases(data: Path) -> Dataset:
+    """Find the labelled cases of a folder or list, and with them those that lack something.
+
+    What is wrong with a case, :func:`fault_of` says.
+
+    Raises:
+        LayoutError: no layout we know, or a broken ``dataset.json``.
+    """
+    if is_list(data):
+        facts = read_dataset_json(data.parent)
+        return Dataset(data, "list", read_list(data), _class_names(facts, data.parent), channel_names(facts))
+    if not data.is_dir():
+        problem = "a file where a dataset's folder is expected" if data.exists() else "no such folder"
+        raise LayoutError(
+            problem, path=data, mend="name the folder that holds images and labels, or a CSV or JSON list"
+        )
+    facts = read_dataset_json(data)
+    names = _class_names(facts, data)
+    if pairs := training_pairs(facts, data):
+        return Dataset(data, "msd", decathlon_cases(pairs), names, channel_names(facts))
+    if (data / "imagesTr").is_dir() and (data / "labelsTr").is_dir():
+        cases = match(group_channels(readable(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
+        return Dataset(data, "nnunet", cases, names, channel_names(facts))
+    for root in (data, *(data / name for name in TRAINING)):
+        if pair := folder_pair(root):
+            return Dataset(root, "folders", plain_cases(*pair), names, channel_names(facts))
+    found = find_bids(data) if is_bids(data) else None
+    if found is not None and (labelled := tuple(case for case in found.cases if case.label)):
+        return replace(found, cases=labelled)
+    raise _no_layout(data)
+
+
+def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
+    """Find images to segment; labels are not needed.
+
+    Args:
+        paths: files, folders of files, or a dataset; of that, the test images, else the training images; of BIDS and
+            of CSV and JSON lists all images.
+
+    Raises:
+        LayoutError: nothing to read, channels that are missing, or two cases of one name.
+    """
+    given = [paths] if isinstance(paths, Path) else list(paths)
+    for path in given:
+        _must_exist(path)
+    cases = group_channels([path for path in given if path.is_file() and not is_list(path)])
+    for path in given:
+        if is_list(path):
+            cases += read_list(path)
+        elif path.is_dir():
+            cases += find_bids(path).cases if is_bids(path) else group_channels(readable(images_folder(path)))
+    cases = [replace(case, label=None) for case in cases if case.images or case.fault]
+    if not cases:
+        raise nothing_readable(given[0] if given else Path(), "images")
+    for case in cases:
+        if case.fault is not None:
+            raise case.fault
+    return in_order(cases)
+
+
+def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
+    """Find masks by case name, and the names of their values that ``dataset.json`` beside or above them gives.
+
+    Args:
+        path: a mask, a folder of masks, or a dataset; of that, the test labels, else the training labels; of BIDS
+            and of CSV and JSON lists all labels.
+
+    Raises:
+        LayoutError: no masks there, or two of one case.
+    """
+    _must_exist(path)
+    if is_list(path) or is_bids(path):
+        dataset = look_for_cases(path)
+        return {case.name: case.label for case in dataset.cases if case.label}, dataset.class_names
+    folder = path.parent if path.is_file() else labels_folder(path)
+    found = by_case([path] if path.is_file() else readable(folder), set())
+    if not found:
+        raise nothing_readable(path, "masks")
+    for place in (folder, folder.parent):
+        if facts := read_dataset_json(place):
+            return found, class_names(facts, place)
+    return found, {}
+
+
+def _class_names(facts: dict[str, object], folder: Path) -> dict[int, str]:
+    return class_names(facts, folder) if facts else {}
+
+
+def _none_left(found: Sequence[tuple[str, Path]], kind: str) -> None:
+    if found:
+        raise LayoutError(
+            f"{len(found)} {kind}",
+            path=found[0][1].parent,
+            found=few([name for name, _ in found]),
+            expected="an image and a label of the same name for each case",
+            mend=f"rename them alike (a label may end in {', '.join(LABEL_ENDINGS)}), or take them out",
+        )
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise LayoutError("no such file or folder", path=path, mend="check the path")
+
+
+def _no_layout(data: Path) -> LayoutError:
+    names = sorted(item.name for item in data.iterdir() if not item.name.startswith("."))
+    return LayoutError(
+        "no labelled cases in a layout we know",
+        path=data,
+        found=few(names) or "an empty folder",
+        expected="imagesTr/ and labelsTr/ (nnU-Net, Decathlon; with dataset.json), images/ and labels/, "
+        "or sub-*/anat/ with labels in derivatives/ (BIDS)",
+        mend="put images and labels into two folders, images/ and labels/, with the same file names, "
+        "or list them in a CSV file with the columns image and label",
+    )

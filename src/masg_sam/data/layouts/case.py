@@ -1,0 +1,100 @@
+"""A case and a dataset, whatever the layout they were found in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from masg_sam.errors import LayoutError, few
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient, scan or picture.
+
+    Attributes:
+        name: file name without channel and suffix.
+        images: one file, or one a channel; none where only the label was found.
+        label: where there is one.
+        fault: what keeps the case from being read, known before its files are opened.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None
+    fault: LayoutError | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cases of one folder or list.
+
+    Attributes:
+        root: the folder, or the file of a list.
+        layout: ``nnunet``, ``msd``, ``folders``, ``bids`` or ``list``.
+        cases: in natural order of their names.
+        class_names: foreground label value to name; empty when the layout names none.
+        channel_names: of the image channels; empty when the layout names none.
+    """
+
+    root: Path
+    layout: str
+    cases: tuple[Case, ...]
+    class_names: dict[int, str]
+    channel_names: tuple[str, ...]
+
+    def name_channels(self, count: int) -> tuple[str, ...]:
+        """Names of so many channels: those of the layout, or made up where it names other ones or none."""
+        if len(self.channel_names) == count:
+            return self.channel_names
+        return ("red", "green", "blue") if count == 3 else tuple(f"channel {i + 1}" for i in range(count))
+
+
+def fault_of(case: Case) -> LayoutError | None:
+    """What keeps a case from being a whole pair of image and label; ``None`` for nothing."""
+    if case.fault is not None:
+        return case.fault
+    if not case.images:
+        return LayoutError(
+            "no image for this label",
+            path=case.label,
+            expected=f"an image of the name {case.name}",
+            mend="add it, or take the label out",
+        )
+    if case.label is None:
+        return LayoutError(
+            "no label for this case",
+            path=case.images[0],
+            expected=f"a label of the name {case.name}",
+            mend="add it, or take the image out",
+        )
+    return None
+
+
+def in_order(cases: Sequence[Case], mend: str = "rename or take apart") -> tuple[Case, ...]:
+    """By natural order of their names, which must differ.
+
+    Raises:
+        LayoutError: two cases of one name.
+    """
+    ordered = tuple(sorted(cases, key=lambda case: natural(case.name)))
+    double = [(a, b) for a, b in pairwise(ordered) if a.name == b.name]
+    if double:
+        first, second = double[0]
+        raise LayoutError(
+            f"cases of the same name: {few([case.name for case, _ in double])}",
+            path=(*second.images, second.label)[0],
+            found=f"also {(*first.images, first.label)[0]}",
+            expected="one file a name, whatever its suffix and folder",
+            mend=mend,
+        )
+    return ordered
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts 2 before 10."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]

@@ -1,0 +1,56 @@
+"""Test and validation cases that lie beside the training cases of a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from masg_sam.data.layouts.case import Case, Dataset
+from masg_sam.data.layouts.folders import (
+    IMAGE_FOLDERS,
+    LABEL_FOLDERS,
+    group_channels,
+    match,
+    one_of,
+    plain_cases,
+    readable,
+)
+
+NUMBERED = {"test": "Ts", "validation": "Val"}  # imagesTs, labelsVal ...
+NAMED = {"test": ("test", "testing"), "validation": ("val", "valid", "validation")}
+TRAINING = ("train", "training")
+
+
+def find_held_out(dataset: Dataset) -> dict[str, tuple[Case, ...]]:
+    """Cases that no training sees: ``test`` and ``validation``, as far as there are any.
+
+    Labels are given where they are there, and nothing is said of those that are not.
+
+    Raises:
+        LayoutError: two labels of one case, or two cases of one name.
+    """
+    found = {}
+    for part in NUMBERED:
+        images, labels = _places(dataset, part)
+        if images is not None and readable(images):
+            found[part] = _cases(images, labels, dataset.layout)
+    return found
+
+
+def _places(dataset: Dataset, part: str) -> tuple[Path | None, Path | None]:
+    root = dataset.root
+    if dataset.layout in ("nnunet", "msd"):
+        ending = NUMBERED[part]
+        return one_of(root, [f"images{ending}"]), one_of(root, [f"labels{ending}"])
+    if dataset.layout != "folders":
+        return None, None
+    base = one_of(root.parent if root.name in TRAINING else root, NAMED[part])
+    return (None, None) if base is None else (one_of(base, IMAGE_FOLDERS), one_of(base, LABEL_FOLDERS))
+
+
+def _cases(images: Path, labels: Path | None, layout: str) -> tuple[Case, ...]:
+    if labels is None or not readable(labels):
+        return tuple(group_channels(readable(images)))
+    found = (
+        plain_cases(images, labels) if layout == "folders" else match(group_channels(readable(images)), labels, images)
+    )
+    return tuple(case for case in found if case.images)
