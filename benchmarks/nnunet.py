@@ -20,7 +20,10 @@ import sys
 import time
 from pathlib import Path
 
-from nnunet_data import write_images, write_training
+from masg_sam.data.convert import convert
+from masg_sam.data.io import merge_channels, read_image, suffix_of
+from masg_sam.data.io.export import write_image
+from masg_sam.data.layouts import find_images
 
 HERE = Path(__file__).parent
 PACKAGES = ("torch==2.14.1", "torchvision==0.29.1", "nnunetv2==2.8.1")
@@ -49,12 +52,33 @@ def installed(place: Path) -> bool:
 def prepare(data: Path, run: Path, env: Path, configuration: str | None) -> None:
     """Convert, plan, preprocess; an unfinished try is thrown away."""
     shutil.rmtree(run / "nnunet", ignore_errors=True)
-    facts = write_training(data, run / "nnunet/raw" / DATASET)
-    configuration = configuration or ("2d" if facts["file_ending"] == ".png" else "3d_fullres")
+    ending, cases = write_training(data, run / "nnunet/raw" / DATASET)
+    configuration = configuration or ("2d" if ending == ".png" else "3d_fullres")
     call(env, run, *planning(configuration))
-    cases = sorted({name.name for name in (run / "nnunet/raw" / DATASET / "labelsTr").iterdir()})
-    settings = {"configuration": configuration, "cases": [name[: -len(facts["file_ending"])] for name in cases]}
+    settings = {"configuration": configuration, "cases": cases, "ending": ending}
     (run / "prepared.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def write_training(data: Path, raw: Path) -> tuple[str, list[str]]:
+    """The labelled cases alone in nnU-Net's raw layout; returns the ending of the files, and the cases."""
+    convert(data, raw, "nnunet")
+    for part in ("imagesTs", "labelsTs", "imagesVal", "labelsVal"):
+        shutil.rmtree(raw / part, ignore_errors=True)
+    ending = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))["file_ending"]
+    return ending, sorted(path.name[: -len(ending)] for path in (raw / "labelsTr").iterdir())
+
+
+def write_images(source: Path, place: Path, ending: str) -> None:
+    """Images to segment, with the names and the ending that nnU-Net wants."""
+    place.mkdir(parents=True)
+    for case in find_images(source):
+        if all(suffix_of(path) == ending for path in case.images):
+            for channel, path in enumerate(case.images):
+                shutil.copy(path, place / f"{case.name}_{channel:04d}{ending}")
+            continue
+        volume = merge_channels([read_image(path) for path in case.images])
+        count = 1 if volume.is_picture else len(volume.data)
+        write_image(volume, [place / f"{case.name}_{channel:04d}{ending}" for channel in range(count)])
 
 
 def train(run: Path, env: Path, minutes: float, seed: int) -> None:
@@ -74,11 +98,11 @@ def train(run: Path, env: Path, minutes: float, seed: int) -> None:
 
 def predict(run: Path, images: Path, out: Path, env: Path) -> None:
     """Segment as nnU-Net does by default: sliding window, mirrored views."""
-    configuration = json.loads((run / "prepared.json").read_text(encoding="utf-8"))["configuration"]
+    prepared = json.loads((run / "prepared.json").read_text(encoding="utf-8"))
     inputs = run / "nnunet/images"
     shutil.rmtree(inputs, ignore_errors=True)
-    write_images(images, inputs)
-    call(env, run, *prediction(inputs, out, model(run, configuration), device(env)))
+    write_images(images, inputs, prepared["ending"])
+    call(env, run, *prediction(inputs, out, model(run, prepared["configuration"]), device(env)))
 
 
 def planning(configuration: str) -> list[str]:

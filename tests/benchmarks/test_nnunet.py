@@ -17,31 +17,33 @@ import pytest
 from PIL import Image
 from support import blobs, write_scan
 
+from masg_sam import evaluate
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 Script = Callable[[str], ModuleType]
 
 
-def test_scans_are_copied_and_labels_numbered_from_one(script: Script, tmp_path: Path) -> None:
-    """Values 3 and 7, and 9 for what nobody labelled, become 1, 2 and 3 on the same grid."""
+def test_scans_and_labels_numbered_from_one(script: Script, tmp_path: Path) -> None:
+    """Values 3 and 7, and 9 for what nobody labelled, become 1, 2 and 3 on the same grid; no test case is there."""
     source = tmp_path / "source"
     image, label = blobs(0, classes=2)
     stored = np.array([0, 3, 7], np.uint8)[label]
     stored[..., 0] = 9
     affine = np.diag([-0.8, 0.8, 3.0, 1.0])
-    write_scan(source / "imagesTr/a_0000.nii.gz", image, affine)
-    write_scan(source / "labelsTr/a.nii.gz", stored, affine)
+    for part in ("Tr", "Ts"):
+        write_scan(source / f"images{part}/{part}_0000.nii.gz", image + (part == "Ts"), affine)
+        write_scan(source / f"labels{part}/{part}.nii.gz", stored, affine)
     names = {"background": 0, "liver": 3, "spleen": 7, "ignore": 9}
-    (source / "dataset.json").write_text(json.dumps({"channel_names": {"0": "ct"}, "labels": names}), encoding="utf-8")
-    facts = script("nnunet_data").write_training(source, tmp_path / "raw")
-    assert facts == json.loads((tmp_path / "raw/dataset.json").read_text(encoding="utf-8"))
+    (source / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": names}), encoding="utf-8")
+    assert script("nnunet").write_training(source, tmp_path / "raw") == (".nii.gz", ["Tr"])
+    facts = json.loads((tmp_path / "raw/dataset.json").read_text(encoding="utf-8"))
     assert facts["labels"] == {"background": 0, "liver": 1, "spleen": 2, "ignore": 3}
-    assert facts["channel_names"] == {"0": "CT"} and facts["file_ending"] == ".nii.gz" and facts["numTraining"] == 1
-    written = nib.load(tmp_path / "raw/labelsTr/a.nii.gz")
+    assert facts["channel_names"] == {"0": "CT"}
+    written = nib.load(tmp_path / "raw/labelsTr/Tr.nii.gz")
     expected = label.copy()
     expected[..., 0] = 3
     assert np.array_equal(np.asarray(written.dataobj), expected) and np.allclose(written.affine, affine)
-    copied = (tmp_path / "raw/imagesTr/a_0000.nii.gz").read_bytes()
-    assert copied == (source / "imagesTr/a_0000.nii.gz").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["dataset.json", "imagesTr", "labelsTr"]
 
 
 def test_pictures_become_png_and_jpeg_masks_classes(script: Script, tmp_path: Path) -> None:
@@ -53,29 +55,24 @@ def test_pictures_become_png_and_jpeg_masks_classes(script: Script, tmp_path: Pa
     for name in ("p1", "p2"):
         Image.fromarray(rng.integers(0, 255, (48, 64, 3), np.uint8)).save(source / "images" / f"{name}.jpg")
         Image.fromarray((inside * 255).astype(np.uint8)).save(source / "masks" / f"{name}.jpg", quality=90)
-    nnunet_data = script("nnunet_data")
-    facts = nnunet_data.write_training(source, tmp_path / "raw")
-    assert facts["channel_names"] == {"0": "R", "1": "G", "2": "B"} and facts["file_ending"] == ".png"
-    assert facts["overwrite_image_reader_writer"] == "NaturalImage2DIO"
+    nnunet = script("nnunet")
+    assert nnunet.write_training(source, tmp_path / "raw") == (".png", ["p1", "p2"])
+    assert len(json.loads((tmp_path / "raw/dataset.json").read_text(encoding="utf-8"))["channel_names"]) == 3
     with Image.open(tmp_path / "raw/labelsTr/p1.png") as mask:
         assert np.array_equal(np.asarray(mask), inside.astype(np.uint8))
-    assert nnunet_data.write_images(source / "images", tmp_path / "test") == ["p1", "p2"]
+    scores = evaluate(tmp_path / "raw", source / "masks").cases  # as of masks that hold 0 and 1
+    assert [one.classes["foreground"].dice for one in scores] == [1.0, 1.0]
+    nnunet.write_images(source / "images", tmp_path / "test", ".png")
     with Image.open(tmp_path / "test/p2_0000.png") as picture, Image.open(source / "images/p2.jpg") as original:
         assert np.array_equal(np.asarray(picture), np.asarray(original))
 
 
-def test_other_formats_are_refused(script: Script, tmp_path: Path) -> None:
-    image, label = blobs(0)
-    write_scan(tmp_path / "imagesTr/a_0000.nii", image)
-    write_scan(tmp_path / "labelsTr/a.nii", label)
-    with pytest.raises(SystemExit, match="convert it"):
-        script("nnunet_data").write_training(tmp_path, tmp_path / "raw")
-
-
 def test_decathlon_images_get_channel_numbers(script: Script, tmp_path: Path) -> None:
-    write_scan(tmp_path / "imagesTs/hippocampus_001.nii.gz", blobs(0)[0])
-    assert script("nnunet_data").write_images(tmp_path / "imagesTs", tmp_path / "test") == ["hippocampus_001"]
-    assert [path.name for path in (tmp_path / "test").iterdir()] == ["hippocampus_001_0000.nii.gz"]
+    source = tmp_path / "imagesTs/hippocampus_001.nii.gz"
+    write_scan(source, blobs(0)[0])
+    script("nnunet").write_images(source.parent, tmp_path / "test", ".nii.gz")
+    (path,) = (tmp_path / "test").iterdir()
+    assert path.name == "hippocampus_001_0000.nii.gz" and path.read_bytes() == source.read_bytes()
 
 
 @pytest.fixture
