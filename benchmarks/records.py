@@ -34,9 +34,9 @@ def values(runs: Sequence[Record], metric: str) -> list[float]:
     return [value for run in runs if (value := run["mean"][metric]) is not None]
 
 
-def costs(runs: Sequence[Record], what: str, step: str = "train") -> float | None:
-    """Mean cost of a step; ``None`` where it was not noted."""
-    return average(run[step].get(what) for run in runs)
+def costs(runs: Sequence[Record], what: str) -> float | None:
+    """Mean cost of the training; ``None`` where it was not noted."""
+    return average(run["train"].get(what) for run in runs)
 
 
 def paired(first: Sequence[Record], second: Sequence[Record], metric: str) -> list[float]:

@@ -38,18 +38,20 @@ KEPT = ("dice", "iou", "hd95_mm", "surface_dice", "boundary_f1")
 
 def run_one(run: Run, place: Place) -> dict[str, Any]:
     """Train, predict, evaluate; returns the record of the run."""
-    dataset, own = DATASETS[run.dataset], place.folder(run)
-    root = place.data
+    dataset, own, root = DATASETS[run.dataset], place.folder(run), place.data
     if dataset.protocol:
         root = prepare(dataset.protocol, place.data / run.dataset, place.work / "data" / run.dataset).parent
-    images, labels, masks = root / dataset.images, root / dataset.labels, own / "masks"
+    images, labels = root / dataset.images, root / dataset.labels
     if place.quick:
         images, labels = few_images(images, own / "images"), few_images(labels, own / "labels")
     training = few_labels(run, root / dataset.train, own / "data")
     commands = steps(run, place, training, images)
     cost = {step: once(own / f"{step}.json", command) for step, command in commands.items()}
-    report = evaluate(masks, labels)
-    settings = json.loads((own / "run/run.json").read_text(encoding="utf-8"))
+    return asked(run, place) | cost | found(own, evaluate(own / "masks", labels))
+
+
+def asked(run: Run, place: Place) -> dict[str, Any]:
+    """What was to be run, and where."""
     return {
         "study": run.study,
         "dataset": run.dataset,
@@ -58,12 +60,25 @@ def run_one(run: Run, place: Place) -> dict[str, Any]:
         "shots": run.shots,
         "every": run.every,
         "quick": place.quick,
-        "command": typed(run, place, dataset.train),
+        "command": typed(run, place, DATASETS[run.dataset].train),
+        "commit": commit(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+    }
+
+
+def found(own: Path, report: dict[str, Any]) -> dict[str, Any]:
+    """What came of it.
+
+    Args:
+        own: the run's folder.
+        report: what `masg-sam evaluate --json` printed.
+    """
+    settings = json.loads((own / "run/run.json").read_text(encoding="utf-8"))
+    return {
         "steps": settings["steps"],
         "size": settings["task"]["size"],
         "trained_on": settings["cases"],
         "facts": settings["facts"],
-        **cost,
         "mean": report["mean"],
         "sd": report["sd"],
         "classes": report["classes"],
@@ -71,10 +86,8 @@ def run_one(run: Run, place: Place) -> dict[str, Any]:
             one["case"]: {name: {k: scores[k] for k in KEPT} for name, scores in one["classes"].items()}
             for one in report["cases"]
         },
-        "confidence": confidence(masks / "predictions.jsonl", report),
+        "confidence": confidence(own / "masks/predictions.jsonl", report),
         "diagnostics": last_diagnostics(own / "run/log.jsonl"),
-        "commit": commit(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
     }
 
 
