@@ -86,7 +86,7 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
     image = merge_channels([read_image(path) for path in case.images])
     if case.label is None:
         raise LayoutError("no label for this case", path=case.images[0], mend="add it, or take the image out")
-    return image, label_on_grid(image, read_label(case.label))
+    return image, label_on_grid(image, read_label(case.label, image, case.label_names or None))
 
 
 def check_training(dataset: Dataset) -> TrainingCheck:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from glob import escape
 from itertools import pairwise
 from pathlib import Path
 
 from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
+from masg_sam.data.io import label_names
 from masg_sam.data.io.kinds import READABLE_SUFFIXES, case_stem, dicom_files, format_of, is_there, suffix_of
 from masg_sam.errors import LayoutError, few
 
@@ -27,11 +28,15 @@ class Case:
         name: file name without channel and suffix.
         images: one file, or one a channel; of DICOM a folder or archive, or ``FOLDER#...``.
         label: where there is one.
+        label_names: class name of each value, for labels that mark classes by their names.
+        source: where its images came from, if they will not stay where they are.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None
+    label_names: Mapping[int, str] = field(default_factory=dict)
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class Dataset:
         root: the folder.
         layout: ``nnunet``, ``msd`` or ``folders``.
         cases: in natural order of their names.
-        class_names: foreground label value to name; empty when the layout names none.
+        class_names: foreground label value to name, as ``dataset.json`` or the labels themselves give it; empty
+            when neither does.
         channel_names: of the image channels; empty when the layout names none.
     """
 
@@ -58,7 +64,15 @@ def find_training_cases(data: Path) -> Dataset:
 
     Raises:
         LayoutError: no layout we know, a broken ``dataset.json``, or an image without its label.
+        InputError: a DICOM label that cannot be read.
     """
+    dataset = _find_dataset(data)
+    labels = [case.label for case in dataset.cases if case.label is not None]
+    names = dataset.class_names or label_names(labels)
+    return replace(dataset, class_names=names, cases=tuple(replace(case, label_names=names) for case in dataset.cases))
+
+
+def _find_dataset(data: Path) -> Dataset:
     if not data.is_dir():
         problem = "a file where a dataset's folder is expected" if data.exists() else "no such folder"
         raise LayoutError(problem, path=data, mend="name the folder that holds images and labels")
@@ -97,7 +111,9 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
 
 
 def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
-    """Find masks by case name, and the names of their values that ``dataset.json`` beside or above them gives.
+    """Find masks by case name, and the names of their values.
+
+    ``dataset.json`` beside or above them gives the names, else the masks themselves where they carry them.
 
     Args:
         path: a mask, a folder of masks, or a dataset; of that, the test labels, else the training labels.
@@ -113,7 +129,7 @@ def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
     for place in (folder, folder.parent):
         if facts := read_dataset_json(place):
             return found, class_names(facts, place)
-    return found, {}
+    return found, label_names(found.values())
 
 
 def _listed_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:

@@ -12,9 +12,9 @@ from masg_sam.data.io.dicom.grid import DicomGrid
 from masg_sam.data.io.dicom.pixels import frame_pixels
 from masg_sam.data.io.dicom.series import Series
 from masg_sam.data.io.dicom.stack import Stack, stack_of
-from masg_sam.data.io.tilt import TiltedOrientation
 from masg_sam.data.io.limits import must_fit
 from masg_sam.data.io.orientation import Orientation, must_place_voxels, spacing_of
+from masg_sam.data.io.tilt import TiltedOrientation
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import GeometryError, ImageError
 
