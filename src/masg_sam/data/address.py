@@ -10,7 +10,8 @@ from masg_sam.errors import ConfigError
 
 SCHEMES = {"dicomweb": "http", "dicomwebs": "https"}
 FORM = "dicomweb://HOST:PORT/dicom-web/studies/UID, with /series/UID behind it to choose a series"
-PLACE = re.compile(r"(?P<prefix>.*)/studies/(?P<study>[0-9.]{1,64})(/series/(?P<series>[0-9.]{1,64}))?/?")
+UID = r"\d+(?:\.\d+)*"
+PLACE = re.compile(rf"(?P<prefix>.*)/studies/(?P<study>{UID})(?:/series/(?P<series>{UID}))?/?", re.ASCII)
 
 
 @dataclass(frozen=True)

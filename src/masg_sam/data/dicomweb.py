@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +12,18 @@ import requests
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
-from masg_sam.data.address import FORM, Address
+from masg_sam.data.address import FORM, UID, Address
 from masg_sam.data.io.dicom.series import NO_IMAGES
 from masg_sam.data.layouts import Case
 from masg_sam.errors import ServerError
 
 SECONDS = (5, 60)  # until a connection stands, and until the next byte comes
+NOT_DICOMWEB = (
+    *(requests.RequestException, InvalidDicomError),
+    *(ValueError, KeyError, TypeError, AttributeError, EOFError),
+)
 AS_STORED = (("application/dicom", "*"),)  # in any transfer syntax: nothing is decompressed for us
 
 
@@ -75,6 +81,8 @@ class Server:
                 self.address.study, fields=["SeriesDescription", "NumberOfSeriesRelatedInstances"]
             )
             found = [Dataset.from_json(answer) for answer in answers]
+            if not all(re.fullmatch(UID, str(one.SeriesInstanceUID), re.ASCII) for one in found):
+                raise ValueError("a SeriesInstanceUID that is none")  # it becomes the name of a folder
         if not found:
             raise self._missing(f"study {self.address.study}", "no series")
         images = [one for one in found if str(one.get("Modality")) not in NO_IMAGES]
@@ -98,7 +106,7 @@ class Server:
                 mend="check host and port, and that it speaks "
                 + ("HTTPS" if self.address.scheme == "dicomwebs" else "HTTP (dicomwebs:// is for HTTPS)"),
             ) from error
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        except NOT_DICOMWEB as error:
             raise ServerError(
                 "an answer that is not DICOMweb",
                 path=self.address.service,
