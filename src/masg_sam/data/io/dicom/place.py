@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
+import struct
 import tempfile
 import weakref
 import zipfile
@@ -19,7 +21,10 @@ from masg_sam.errors import ImageError
 MOST_ENTRIES = 50_000
 ENCRYPTED = 0x1
 CHUNK = 1 << 20
-DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
+DAMAGE: tuple[type[Exception], ...] = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, ValueError, RuntimeError, MemoryError),
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Place:
         if source.suffix.lower() != ".zip":
             return cls(source, source, (source,))
         folder = Unpacked()
-        return cls(source, folder.path, tuple(_unpack(source, folder.path)), folder)
+        _unpack(source, folder.path)
+        return cls(source, folder.path, tuple(dicom_files(folder.path)), folder)
 
     def shown(self, file: Path) -> Path:
         """The file as the user knows it."""
@@ -65,18 +71,18 @@ class Unpacked:
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
-def _unpack(source: Path, folder: Path) -> list[Path]:
+def _unpack(source: Path, folder: Path) -> None:
     """The DICOM files of an archive; whatever else it holds stays packed."""
     try:
         with zipfile.ZipFile(source) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             _must_be_safe(source, entries)
-            found = [_unpack_entry(archive, entry, folder) for entry in entries]
+            for entry in entries:
+                _unpack_entry(archive, entry, folder)
     except DAMAGE as error:
         raise _refused(
             source, "cannot be unpacked", f"{type(error).__name__}: {error}", "pack or copy it again"
         ) from error
-    return [file for file in found if file is not None]
 
 
 def _must_be_safe(source: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
@@ -97,17 +103,16 @@ def _must_be_safe(source: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
         raise _refused(source, "an archive with two files of one name", f"{len(names)} files", "pack it again")
 
 
-def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> Path | None:
+def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
     with archive.open(entry) as packed:
         start = packed.read(DICOM_PREFIX)
         if not is_dicom_mark(start):
-            return None
+            return
         path = folder / PurePosixPath(entry.filename.replace("\\", "/"))
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
             file.write(start)
             _copy(packed, file, entry.file_size - len(start))
-    return path
 
 
 def _copy(packed: IO[bytes], file: IO[bytes], most: int) -> None:
