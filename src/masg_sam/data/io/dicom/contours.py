@@ -10,6 +10,7 @@ from contourpy import FillType, contour_generator
 from matplotlib.path import Path as Outline
 
 HALF = 0.5  # a contour runs half-way between the centres of voxels inside and outside
+ASIDE = 0.25  # of a voxel, from a row of centres to a cut: no reader must decide about a centre on an edge
 
 
 def polygons_of(mask: np.ndarray) -> list[np.ndarray]:
@@ -42,9 +43,11 @@ def mask_of(polygons: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarra
     """
     mask = np.zeros(shape, bool)
     for polygon in polygons:
+        if len(polygon) < 3:
+            continue
         low = np.maximum(np.ceil(polygon.min(axis=0)), 0).astype(int)
         high = np.minimum(np.floor(polygon.max(axis=0)), np.array(shape[::-1]) - 1).astype(int) + 1
-        if len(polygon) < 3 or (high <= low).any():
+        if (high <= low).any():
             continue
         columns, rows = np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)))
         centres = np.column_stack([columns.ravel(), rows.ravel()])
@@ -62,10 +65,11 @@ def _joined(rings: list[np.ndarray]) -> np.ndarray:
     """One outline; the rightmost hole first, so that a cut to the right meets no other hole."""
     outline, *holes = rings
     for hole in sorted(holes, key=lambda ring: -ring[:, 0].max()):
-        start = int(hole[:, 0].argmax())
-        hole = np.roll(hole, -start, axis=0)
-        edge, meeting = _to_the_right(outline, hole[0])
-        cut = np.vstack([meeting, hole, hole[:1], meeting])
+        ring = np.roll(hole, -int(hole[:, 0].argmax()), axis=0)
+        side = ring[1] - ring[0]
+        start = ring[0] + side * ASIDE / abs(side[1])
+        edge, meeting = _to_the_right(outline, start)
+        cut = np.vstack([meeting, start, ring[1:], ring[:1], start, meeting])
         outline = np.insert(outline, edge + 1, cut, axis=0)
     return outline
 

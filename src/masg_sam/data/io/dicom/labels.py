@@ -43,8 +43,8 @@ def read_structures(path: Path, like: Volume | None, names: Mapping[int, str] | 
     with reading(path):
         dataset = must_be_label(dcmread(path), path)
     like = read_source(path, dataset) if like is None else like
-    _must_share_space(path, dataset, like)
     canvas = Canvas.of(like)
+    _must_share_space(path, dataset, like)
     own = _names(dataset)
     values = {number: number for number in own} if names is None else _values(own, names)
     masks = segment_masks if is_segmentation(dataset) else region_masks

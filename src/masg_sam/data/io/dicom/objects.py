@@ -10,16 +10,23 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
+from masg_sam.data.io.dicom.grid import source_datasets
 from masg_sam.data.io.dicom.headers import reading
 from masg_sam.data.io.dicom.read import read_series
 from masg_sam.data.io.dicom.series import find_series
 from masg_sam.data.io.kinds import case_stem, is_dicom_file
 from masg_sam.data.volume import Volume
-from masg_sam.errors import LabelError, few
+from masg_sam.errors import LabelError, OutputError, few
 
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # segmentations with one value a voxel, of 2024
 SEGMENTATIONS = (SegmentationStorage, LABEL_MAP_STORAGE)
 IMAGE_FOLDERS = ("imagesTs", "imagesTr", "images", "image", "imgs", "img")
+
+# What DICOM wants of patient and study, empty where it is not known; anonymised files leave some out.
+PATIENT_AND_STUDY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+)
 
 
 def must_be_label(dataset: Dataset, path: Path) -> Dataset:
@@ -31,7 +38,7 @@ def must_be_label(dataset: Dataset, path: Path) -> Dataset:
     if dataset.get("SOPClassUID") in (*SEGMENTATIONS, RTStructureSetStorage):
         return dataset
     raise LabelError(
-        "DICOM that is no label",
+        "DICOM where a label is expected, that is none",
         path=path,
         found=dataset.get("Modality") or "no modality",
         expected="a segmentation (SEG) or a structure set (RTSTRUCT)",
@@ -48,6 +55,30 @@ def frame_of_reference(dataset: Dataset) -> str | None:
     """Of a segmentation, a structure set or an image: the identifier of the space its millimetres belong to."""
     first = next(iter(dataset.get("ReferencedFrameOfReferenceSequence") or []), Dataset())
     return first.get("FrameOfReferenceUID") or dataset.get("FrameOfReferenceUID")
+
+
+def sources_of(volume: Volume) -> list[Dataset]:
+    """The images of a series in slice order, for a result to refer to.
+
+    What DICOM wants of patient and study is empty where they leave it out.
+
+    Raises:
+        OutputError: they name no frame of reference.
+        ImageError: a file is no longer there, or damaged.
+    """
+    sources = source_datasets(volume)
+    for source in sources:
+        for keyword in PATIENT_AND_STUDY:
+            if keyword not in source:
+                setattr(source, keyword, "")
+        if not source.get("FrameOfReferenceUID"):
+            raise OutputError(
+                "no DICOM result can refer to these images",
+                path=volume.path,
+                expected="a FrameOfReferenceUID",
+                mend="give --format nifti",
+            )
+    return sources
 
 
 def series_referred_to(dataset: Dataset) -> set[str]:

@@ -14,12 +14,13 @@ from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_
 
 from masg_sam import __version__
 from masg_sam.data.io.dicom.contours import mask_of, polygons_of
-from masg_sam.data.io.dicom.grid import slices_of_files, source_datasets
+from masg_sam.data.io.dicom.grid import slices_of_files
 from masg_sam.data.io.dicom.headers import frame_count, frame_values, reading
+from masg_sam.data.io.dicom.objects import PATIENT_AND_STUDY, sources_of
 from masg_sam.data.io.dicom.painting import OFF, Canvas
-from masg_sam.data.io.dicom.segmentation import PATIENT_AND_STUDY, SERIES_NUMBER, TOOL, complete
+from masg_sam.data.io.dicom.segmentation import SERIES_NUMBER, TOOL
 from masg_sam.data.volume import Volume
-from masg_sam.errors import GeometryError, OutputError
+from masg_sam.errors import GeometryError
 from masg_sam.figures import colour_of
 
 CLOSED, CLOSED_XOR = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
@@ -40,15 +41,7 @@ def write_rtstruct(mask: np.ndarray, like: Volume, path: Path, names: Mapping[in
     Raises:
         OutputError: images without a frame of reference.
     """
-    sources = source_datasets(like)
-    complete(sources[0])
-    if "FrameOfReferenceUID" not in sources[0]:
-        raise OutputError(
-            "no structure set can refer to these images",
-            path=like.path,
-            expected="a FrameOfReferenceUID",
-            mend="give --format nifti",
-        )
+    sources = sources_of(like)
     slices = slices_of_files(mask, like)
     dataset = _header(sources[0])
     dataset.ReferencedFrameOfReferenceSequence = Sequence([_reference(sources)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,21 +18,19 @@ from pydicom.uid import generate_uid
 
 from masg_sam import __version__
 from masg_sam.data.io.dicom.anatomy import SCHEME, Term, codes_of
-from masg_sam.data.io.dicom.grid import slices_of_files, source_datasets
+from masg_sam.data.io.dicom.grid import slices_of_files
 from masg_sam.data.io.dicom.headers import PER_FRAME, SHARED, frame_count, frame_values, reading
+from masg_sam.data.io.dicom.objects import sources_of
 from masg_sam.data.io.dicom.painting import Canvas
 from masg_sam.data.io.limits import must_fit
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError, OutputError
 from masg_sam.figures import colour_of
 
+log = logging.getLogger(__name__)
+
 TOOL = "masg-sam"
 SERIES_NUMBER = 1000
-# What DICOM wants of patient and study, empty where it is not known; anonymised files leave some out.
-PATIENT_AND_STUDY = (
-    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"),
-    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
-)
 
 
 def write_segmentation(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str]) -> None:
@@ -49,9 +48,9 @@ def write_segmentation(mask: np.ndarray, like: Volume, path: Path, names: Mappin
     Raises:
         OutputError: images that no segmentation can refer to.
     """
-    sources = source_datasets(like)
-    for source in sources:
-        complete(source)
+    sources = sources_of(like)
+    if not mask.any():
+        log.warning("%s: no class was found; its segmentation holds empty segments", like.path)
     values = sorted(names)
     masks = np.stack([_by_file(slices_of_files(mask, like), like) == value for value in values], axis=-1)
     try:
@@ -104,13 +103,6 @@ def segment_masks(dataset: Dataset, canvas: Canvas, path: Path) -> Iterator[tupl
                 if frames[number] in (segment, None):
                     _paint(mask, dataset, number, _inside(pixels[number], dataset, segment), canvas, path)
         yield segment, mask
-
-
-def complete(source: Dataset) -> None:
-    """Give a header the attributes of patient and study that DICOM wants, empty where they are missing."""
-    for keyword in PATIENT_AND_STUDY:
-        if keyword not in source:
-            setattr(source, keyword, "")
 
 
 def _segmentation(sources: list[Dataset], masks: np.ndarray, names: list[str]) -> hd.seg.Segmentation:
@@ -180,7 +172,7 @@ def _inside(pixels: np.ndarray, dataset: Dataset, segment: int) -> np.ndarray:
     kind = str(dataset.SegmentationType)
     if kind == "LABELMAP":
         return pixels == segment
-    return pixels * 2 >= int(dataset.MaximumFractionalValue) if kind == "FRACTIONAL" else pixels > 0
+    return pixels >= int(dataset.MaximumFractionalValue) / 2 if kind == "FRACTIONAL" else pixels > 0
 
 
 def _paint(mask: np.ndarray, dataset: Dataset, number: int, frame: np.ndarray, canvas: Canvas, path: Path) -> None:
