@@ -219,3 +219,12 @@ def test_a_picture_in_an_archive(tmp_path: Path) -> None:
     save(picture(np.arange(12, dtype=np.uint8).reshape(3, 4)), tmp_path / "s" / "x")
     volume = read_image(packed(tmp_path / "s.zip", tmp_path / "s"))
     assert volume.is_picture and volume.shape == (1, 3, 4)
+
+
+@pytest.mark.parametrize("length", [300, 500, 700])
+def test_a_slice_that_ends_in_its_header_is_not_left_out_in_silence(tmp_path: Path, length: int) -> None:
+    write_series(tmp_path, slices(voxels()), shuffled=False)
+    last = tmp_path / "IM0004"
+    last.write_bytes(last.read_bytes()[:length])
+    with pytest.raises(ImageError, match="IM0004"):
+        read_image(tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from masg_sam.data.io.limits import damaged
 from masg_sam.errors import ImageError, InputError
@@ -20,6 +20,9 @@ SERIES = ("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription
 SHAPE = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel")
 PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices")
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+NO_IMAGES = frozenset(  # modalities of objects that may have pixels, or refer to them, and show no patient
+    ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "FID", "DOC", "ECG", "PLAN", "M3D")
+)
 MACROS = {  # where an enhanced, multi-frame file keeps what is an attribute of its own elsewhere
     "ImagePositionPatient": "PlanePositionSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -64,7 +67,16 @@ def read_header(file: Path, shown: Path) -> Dataset:
         header = dcmread(file, stop_before_pixels=True, specific_tags=[*SERIES, *SHAPE, *PLACE, SHARED, PER_FRAME])
         for element in header:  # values are parsed when they are asked for
             _ = element.value
+        if is_image(header) and not header.get("Rows"):
+            raise ValueError("the file ends in its header, or has no rows")
     return header
+
+
+def is_image(header: Dataset) -> bool:
+    """Whether a file shows a patient: by its class, or because it has rows of pixels."""
+    kind = header.file_meta.get("MediaStorageSOPClassUID")
+    named = kind is None or "Image Storage" in UID(kind).name
+    return (named or "Rows" in header) and str(header.get("Modality") or "").upper() not in NO_IMAGES
 
 
 def frame_count(header: Dataset) -> int:

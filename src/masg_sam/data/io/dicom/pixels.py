@@ -10,6 +10,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
+from masg_sam.data.io.dicom.codecs import stored_pixels
 from masg_sam.data.io.dicom.headers import frame_count, frame_values, reading
 from masg_sam.data.io.limits import must_fit
 
@@ -33,7 +34,7 @@ def frame_pixels(file: Path, shown: Path) -> Iterator[np.ndarray]:
         samples = int(dataset.get("SamplesPerPixel") or 1)
         shape = (frame_count(dataset), int(dataset.Rows), int(dataset.Columns), samples)
         must_fit(file, shape)
-        stored = dataset.pixel_array.reshape(shape)
+        stored = stored_pixels(dataset).reshape(shape)
         for number, frame in enumerate(stored):
             yield np.asarray(_values(frame, dataset, number), np.float32)
 

@@ -9,14 +9,11 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from masg_sam.data.io.dicom.headers import SHARED, frame_count, frame_values, read_header, reading
+from masg_sam.data.io.dicom.headers import SHARED, frame_count, frame_values, is_image, read_header, reading
 from masg_sam.data.io.dicom.place import Place
 from masg_sam.data.io.kinds import CHOICE, is_dicom_file, split_choice
 from masg_sam.errors import ImageError
 
-NO_IMAGES = frozenset(  # modalities of objects that may have pixels, or refer to them, and show no patient
-    ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "FID", "DOC", "ECG", "PLAN", "M3D")
-)
 SHOWN_UID = 20  # last characters of an identifier in a list
 
 
@@ -134,11 +131,6 @@ def separate_images(files: Sequence[Path]) -> list[Path] | None:
         if "ImagePositionPatient" in header or SHARED in header:
             seen.add(uid)
     return images
-
-
-def is_image(header: Dataset) -> bool:
-    """Whether a file shows a patient."""
-    return "Rows" in header and str(header.get("Modality") or "").upper() not in NO_IMAGES
 
 
 def _in_slice_order(files: Sequence[tuple[Path, Dataset]], place: Place) -> list[tuple[Path, Dataset]]:
