@@ -90,6 +90,10 @@ class OutputError(InputError):
     """The place to write to cannot be used."""
 
 
+class ServerError(InputError):
+    """A PACS does not answer, refuses, or does not have what is asked for."""
+
+
 class TrainingError(MasgSamError):
     """Training broke down: a loss that is not finite, say."""
 

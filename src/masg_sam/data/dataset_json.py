@@ -63,6 +63,11 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
+def plain(name: str) -> str:
+    """A class name as it is compared: case, spaces, hyphens and underscores make no difference."""
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()
+
+
 def channel_names(facts: dict[str, Any]) -> tuple[str, ...]:
     """``channel_names``, or ``modality`` as it was called before; empty where there are none."""
     names = facts.get("channel_names") or facts.get("modality")

@@ -48,7 +48,7 @@ def evaluate(
     reader = ClassReader(label_map, bool(truth_names), masks, mask_names, predictions)
     cases, pictures = [], []
     for case, (mask, truth) in pairs.items():
-        label = read_label(truth)
+        label = read_label(truth, names=truth_names or None)
         pictures.append(label.is_picture)
         cases.append(CaseScores(case, _score_case(reader.read(mask, label), label, label_map, tolerance_mm)))
     notes = reader.notes + _notes(masks, pairs, pictures)

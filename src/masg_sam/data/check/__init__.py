@@ -98,7 +98,7 @@ def examine_folder(data: Path) -> TrainingCheck:
     """
     try:
         dataset = look_for_cases(data)
-    except LayoutError as error:
+    except InputError as error:
         if not data.exists():
             raise
         unknown = Dataset(data, "unknown", (), {}, ())

@@ -93,7 +93,7 @@ def _write_case(case: Case, part: str, source: Source, target: Target, place: Pa
         old = read_image(case.images[0])
         kept = [suffix_of(image) for image in images] == [suffix_of(image) for image in case.images]
         grids = (old, old if kept else read_image(images[0]))
-        _write_label(case.label, grids, path, source.labels, target, link)
+        _write_label(case.label, grids, path, source, target, link)
 
 
 def _write_images(case: Case, part: str, source: Source, target: Target, place: Path, link: bool) -> list[Path]:
@@ -120,12 +120,13 @@ def _write_images(case: Case, part: str, source: Source, target: Target, place: 
 
 
 def _write_label(
-    label: Path, grids: tuple[Volume, Volume], stem: Path, old: LabelMap, target: Target, link: bool
+    label: Path, grids: tuple[Volume, Volume], stem: Path, source: Source, target: Target, link: bool
 ) -> None:
     """The label as it is, or on the grid of the new image with the new values; ``grids`` are old and new image."""
-    read = read_label(label)
+    read = read_label(label, grids[0], source.dataset.class_names or None)
     found, like = label_on_grid(grids[0], read), grids[1]
-    classes, new, ending = old.encode(found), target.labels, target.suffix(label)
+    old, new, ending = source.labels, target.labels, target.suffix(label)
+    classes = old.encode(found)
     if found is read and suffix_of(label) == ending and same_file_axes(like, found) and _same_values(old, new):
         _copy(label, stem.with_name(stem.name + ending), link)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,6 @@ from masg_sam.data.io.limits import damaged, must_be_one_volume, must_fit
 from masg_sam.data.io.orientation import Orientation, must_place_voxels, spacing_of
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import GeometryError, ImageError
-
-MASK_SUFFIXES = (".nrrd", ".mha")  # not .nhdr and .mhd: their voxels lie in a second file
 
 
 def read(path: Path, *, label: bool = False) -> Volume:
@@ -43,10 +42,28 @@ def read(path: Path, *, label: bool = False) -> Volume:
     return Volume(ours, spacing_of(placed), placed, Geometry("itk", shape, (grid, orientation)), path)
 
 
-def write(mask: np.ndarray, like: Volume, path: Path) -> None:
+def write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str]) -> None:
     """Write a mask with the image's own origin, spacing, directions and axis order."""
     (origin, spacing, direction), orientation = like.geometry.header
-    voxels = orientation.to_file(mask).transpose(2, 1, 0).reshape(like.geometry.shape[::-1])
+    _save(
+        orientation.to_file(mask).transpose(2, 1, 0).reshape(like.geometry.shape[::-1]),
+        origin,
+        spacing,
+        direction,
+        path,
+    )
+
+
+def write_new(voxels: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """Write a mask ``x x y x z`` with its affine to LPS mm."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    direction = affine[:3, :3] / spacing
+    _save(voxels.transpose(2, 1, 0), affine[:3, 3].tolist(), spacing.tolist(), direction.ravel().tolist(), path)
+
+
+def _save(
+    voxels: np.ndarray, origin: Sequence[float], spacing: Sequence[float], direction: Sequence[float], path: Path
+) -> None:
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
     image.SetOrigin(origin)
     image.SetSpacing(spacing)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+SEGMENTATION_SUFFIX, STRUCTURES_SUFFIX = ".seg.dcm", ".rtstruct.dcm"  # of masks that we write
 SUFFIXES = {
     ".nii.gz": "nifti",
     ".nii": "nifti",
@@ -19,6 +20,8 @@ SUFFIXES = {
     ".bmp": "picture",
     ".tif": "picture",
     ".tiff": "picture",
+    SEGMENTATION_SUFFIX: "dicom",
+    STRUCTURES_SUFFIX: "dicom",
     ".dcm": "dicom",
     ".zip": "dicom",
 }

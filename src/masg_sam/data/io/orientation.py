@@ -58,6 +58,10 @@ class Orientation:
         """The file's lengths along ``i, j, k``, of a volume of our ``shape``."""
         return tuple(shape[2 - int(ours)] for ours, _ in self.axes)
 
+    def file_affine(self, affine: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Affine of the file's array, from that of ours and our ``shape``; the inverse of :meth:`affine`."""
+        return affine @ np.linalg.inv(inv_ornt_aff(self.axes, self.file_shape(shape)))
+
     def affine(self, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Affine of the turned array, from that of the file and its shape ``x, y, z``."""
         return affine @ inv_ornt_aff(self.axes, shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import ImageError
 
-MASK_SUFFIXES = (".png",)
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # whatever a file is named, nothing else is tried on it
 MOST_PIXELS = 80_000_000  # of one picture; below what Pillow takes for a decompression bomb
 CHANNELS = {1: 1, 2: 1, 3: 3, 4: 3}  # stored channels to those without alpha
@@ -51,7 +51,7 @@ def read(path: Path, *, label: bool = False) -> Volume:
     return Volume(data, (1.0, 1.0, 1.0), None, Geometry("picture", data.shape[2:], None), path)
 
 
-def write(mask: np.ndarray, like: Volume, path: Path) -> None:
+def write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str]) -> None:
     """Write a grey PNG, 8 or 16 bit, one value a class."""
     Image.fromarray(mask[0]).save(path, format="PNG")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
+from masg_sam.data.io import label_names
 from masg_sam.data.io.kinds import is_there
 from masg_sam.data.layouts.bids import find_bids, is_bids
 from masg_sam.data.layouts.case import Case, Dataset, fault_of, in_order
@@ -62,7 +63,14 @@ def look_for_cases(data: Path) -> Dataset:
 
     Raises:
         LayoutError: no layout we know, or a broken ``dataset.json``.
+        InputError: a DICOM label that cannot be read.
     """
+    dataset = _look_in(data)
+    names = dataset.class_names or label_names([case.label for case in dataset.cases if case.label is not None])
+    return replace(dataset, class_names=names, cases=tuple(replace(case, label_names=names) for case in dataset.cases))
+
+
+def _look_in(data: Path) -> Dataset:
     if is_list(data):
         facts = read_dataset_json(data.parent)
         return Dataset(data, "list", read_list(data), _class_names(facts, data.parent), channel_names(facts))
@@ -117,7 +125,9 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
 
 
 def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
-    """Find masks by case name, and the names of their values that ``dataset.json`` beside or above them gives.
+    """Find masks by case name, and the names of their values.
+
+    ``dataset.json`` beside or above them gives the names, else the masks themselves where they carry them.
 
     Args:
         path: a mask, a folder of masks, or a dataset; of that, the test labels, else the training labels; of BIDS
@@ -137,7 +147,7 @@ def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
     for place in (folder, folder.parent):
         if facts := read_dataset_json(place):
             return found, class_names(facts, place)
-    return found, {}
+    return found, label_names(found.values())
 
 
 def _class_names(facts: dict[str, object], folder: Path) -> dict[int, str]:

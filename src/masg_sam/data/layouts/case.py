@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,12 +21,16 @@ class Case:
             label was found.
         label: where there is one.
         fault: what keeps the case from being read, known before its files are opened.
+        label_names: class name of each value, for labels that mark classes by their names.
+        source: where its images came from, if they will not stay where they are.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None
     fault: LayoutError | None = None
+    label_names: Mapping[int, str] = field(default_factory=dict)
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Dataset:
         root: the folder, or the file of a list.
         layout: ``nnunet``, ``msd``, ``folders``, ``bids`` or ``list``.
         cases: in natural order of their names.
-        class_names: foreground label value to name; empty when the layout names none.
+        class_names: foreground label value to name, as the layout or the labels themselves give it; empty when
+            neither does.
         channel_names: of the image channels; empty when the layout names none.
     """
 
