@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from masg_sam.data.io import merge_channels, read_image, read_label, same_grid
+from masg_sam.data.io import merge_channels, on_grid, read_image, read_label
 from masg_sam.data.labels import LabelMap, fit_label_map
 from masg_sam.data.layouts import Case, Dataset
 from masg_sam.data.volume import Volume
@@ -86,9 +86,7 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
     image = merge_channels([read_image(path) for path in case.images])
     if case.label is None:
         raise LayoutError("no label for this case", path=case.images[0], mend="add it, or take the image out")
-    label = read_label(case.label)
-    same_grid(image, label)
-    return image, label
+    return image, on_grid(image, read_label(case.label))
 
 
 def check_training(dataset: Dataset) -> TrainingCheck:

@@ -9,8 +9,10 @@ from glob import escape
 from itertools import pairwise
 from pathlib import Path
 
+from masg_sam.data.annotations.find import find_drawn, find_drawn_labels
+from masg_sam.data.annotations.slicer import with_segments
 from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
-from masg_sam.data.io import READABLE_SUFFIXES, case_stem, suffix_of
+from masg_sam.data.io import READABLE_SUFFIXES, LabelSource, case_stem, suffix_of
 from masg_sam.errors import LayoutError, few
 
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
@@ -26,12 +28,12 @@ class Case:
     Attributes:
         name: file name without channel and suffix.
         images: one file, or one a channel.
-        label: where there is one.
+        label: where there is one: a file, or what an annotation tool made of it.
     """
 
     name: str
     images: tuple[Path, ...]
-    label: Path | None
+    label: LabelSource | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Dataset:
 
     Attributes:
         root: the folder.
-        layout: ``nnunet``, ``msd`` or ``folders``.
+        layout: ``nnunet``, ``msd``, ``folders``, or the annotation tool: ``coco``, ``cvat``, ``labelme``.
         cases: in natural order of their names.
         class_names: foreground label value to name; empty when the layout names none.
         channel_names: of the image channels; empty when the layout names none.
@@ -58,7 +60,16 @@ def find_training_cases(data: Path) -> Dataset:
 
     Raises:
         LayoutError: no layout we know, a broken ``dataset.json``, or an image without its label.
+        LabelError: classes of an annotation tool that ``dataset.json`` does not name.
     """
+    found = _find_training_cases(data)
+    files = {case.name: case.label for case in found.cases if isinstance(case.label, Path)}
+    labels, names = with_segments(files, found.class_names)
+    cases = tuple(replace(case, label=labels.get(case.name, case.label)) for case in found.cases)
+    return replace(found, cases=cases, class_names=names)
+
+
+def _find_training_cases(data: Path) -> Dataset:
     if not data.is_dir():
         problem = "a file where a dataset's folder is expected" if data.exists() else "no such folder"
         raise LayoutError(problem, path=data, mend="name the folder that holds images and labels")
@@ -70,7 +81,11 @@ def find_training_cases(data: Path) -> Dataset:
         cases = _match(_group_channels(_readable(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
         return Dataset(data, "nnunet", cases, names, channel_names(facts))
     for root in (data, data / "train", data / "training"):
-        if pair := _folder_pair(root):
+        pair = _folder_pair(root)
+        if not (pair and _readable(pair[1])) and root.is_dir() and (drawn := find_drawn(root, names)):
+            cases = _in_order([Case(case_stem(image), (image,), label) for image, label in drawn.pairs])
+            return Dataset(root, drawn.kind, cases, drawn.class_names, channel_names(facts))
+        if pair:
             return Dataset(root, "folders", _plain_cases(*pair), names, channel_names(facts))
     raise _no_layout(data)
 
@@ -95,24 +110,30 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     return _in_order(cases)
 
 
-def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
+def find_labels(path: Path) -> tuple[dict[str, LabelSource], dict[int, str]]:
     """Find masks by case name, and the names of their values that ``dataset.json`` beside or above them gives.
 
     Args:
-        path: a mask, a folder of masks, or a dataset; of that, the test labels, else the training labels.
+        path: a mask, a folder of masks, what an annotation tool exported, or a dataset; of that, the test labels,
+            else the training labels.
 
     Raises:
         LayoutError: no masks there, or two of one case.
+        LabelError: classes of an annotation tool that ``dataset.json`` does not name.
     """
     _must_exist(path)
     folder = path.parent if path.is_file() else labels_folder(path)
+    facts, place = next(
+        ((facts, at) for at in (folder, folder.parent) if (facts := read_dataset_json(at))), ({}, folder)
+    )
+    names = class_names(facts, place) if facts else {}
+    for root in (path / "test", path, path / "train") if folder in (path, path.parent) else ():
+        if root.exists() and (drawn := find_drawn_labels(root, names)):
+            return dict(drawn[0]), drawn[1]
     found = _by_case([path] if path.is_file() else _readable(folder), set())
     if not found:
         raise _nothing_readable(path, "masks")
-    for place in (folder, folder.parent):
-        if facts := read_dataset_json(place):
-            return found, class_names(facts, place)
-    return found, {}
+    return with_segments(found, names)
 
 
 def _listed_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:

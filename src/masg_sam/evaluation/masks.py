@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from masg_sam.data.dataset_json import class_names
-from masg_sam.data.io import case_stem, read_label, same_grid, suffix_of
+from masg_sam.data.io import LabelSource, case_stem, on_grid, read_label, suffix_of
 from masg_sam.data.labels import MOST_CODES, LabelMap
 from masg_sam.data.layouts import find_labels, labels_folder
 from masg_sam.data.volume import Volume
 from masg_sam.errors import LabelError, LayoutError, few
 from masg_sam.files import read_json
 
-MaskFiles = Path | dict[str, Path]  # a file of all classes, or a file for each class's plain name
+MaskFiles = LabelSource | dict[str, LabelSource]  # one for all classes, or a file for each class's plain name
 SEGMENTATIONS = "segmentations"  # between case and class files, in TotalSegmentator's own dataset
 BLACK_AND_WHITE = {0, 1, 255}
 
@@ -103,7 +103,7 @@ class ClassReader:
         Raises:
             InputError: a file that cannot be read, on another grid, or with values that name no class.
         """
-        if isinstance(files, Path):
+        if not isinstance(files, dict):
             encoded = self._encode(_on_grid(files, truth))
             yield from (encoded == k for k in range(1, self.label_map.num_classes + 1))
             return
@@ -148,13 +148,11 @@ def _lookup(classes: Iterable[int]) -> np.ndarray:
     return table
 
 
-def _on_grid(path: Path, truth: Volume) -> Volume:
-    mask = read_label(path)
-    same_grid(truth, mask)
-    return mask
+def _on_grid(source: LabelSource, truth: Volume) -> Volume:
+    return on_grid(truth, read_label(source))
 
 
-def _class_folders(path: Path) -> dict[str, dict[str, Path]]:
+def _class_folders(path: Path) -> dict[str, dict[str, LabelSource]]:
     """``case/class.nii.gz`` or ``case/segmentations/class.nii.gz``; nothing where the folder itself holds masks."""
     folders = [item for item in sorted(path.iterdir()) if item.is_dir() and not item.name.startswith(".")]
     if any(suffix_of(item) for item in path.iterdir() if item.is_file()):

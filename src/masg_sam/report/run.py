@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from masg_sam.data.io import merge_channels, read_image, read_label
+from masg_sam.data.io import merge_channels, on_grid, read_image, read_label
 from masg_sam.data.layouts import find_training_cases
 from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError
@@ -53,7 +53,7 @@ def report_run(folder: Path, limits: Limits, device: str) -> Report:
     rows: list[list[Value]] = []
     for case in cases[:TRAINING_CASES]:
         volume = merge_channels([read_image(path) for path in case.images])
-        label = task.labels.encode(read_label(case.label)) if case.label else None
+        label = task.labels.encode(on_grid(volume, read_label(case.label))) if case.label else None
         found = model.predictor.segment(volume).mask
         masks = {"prediction": found} | ({"label": label} if label is not None else {})
         caption = "a training case: the model has seen it"

@@ -15,14 +15,16 @@ from typing import Protocol
 
 import numpy as np
 
-from masg_sam.data.io.grid import merge_channels, same_grid
+from masg_sam.data.io.grid import merge_channels, on_grid, same_grid
 from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError, ImageError, InputError, OutputError
 from masg_sam.files import moved_into_place
 
+SEGMENTATION = ".seg.nrrd"  # of 3D Slicer
 SUFFIXES = {
+    SEGMENTATION: "itk",
     ".nii.gz": "nifti",
     ".nii": "nifti",
     ".nrrd": "itk",
@@ -40,10 +42,14 @@ READABLE_SUFFIXES = tuple(SUFFIXES)
 
 __all__ = [
     "READABLE_SUFFIXES",
+    "SEGMENTATION",
+    "LabelReader",
+    "LabelSource",
     "case_stem",
     "file_slice",
     "mask_suffix",
     "merge_channels",
+    "on_grid",
     "read_image",
     "read_label",
     "same_grid",
@@ -51,6 +57,23 @@ __all__ = [
     "voxel_from_file",
     "write_label",
 ]
+
+
+class LabelReader(Protocol):
+    """A label that is more than the voxels of a file: drawn, or with names of its own.
+
+    Attributes:
+        path: the file it comes from, for messages.
+    """
+
+    @property
+    def path(self) -> Path: ...
+
+    def read(self) -> Volume:
+        """Read or paint it: an integer type, ``1 x Z x Y x X`` in LPS order."""
+
+
+LabelSource = Path | LabelReader
 
 
 class ReaderWriter(Protocol):
@@ -101,8 +124,11 @@ def read_image(path: Path) -> Volume:
     return replace(volume, data=finite(volume.data, volume.path))
 
 
-def read_label(path: Path) -> Volume:
+def read_label(source: LabelSource) -> Volume:
     """Read a label or mask.
+
+    Args:
+        source: a file, or a label that has a reader of its own.
 
     Returns:
         A volume of one channel and an integer type.
@@ -111,7 +137,7 @@ def read_label(path: Path) -> Volume:
         ImageError, GeometryError: as :func:`read_image`.
         LabelError: fractional values, or colours.
     """
-    volume = _read(Path(path), label=True)
+    volume = _read(Path(source), label=True) if isinstance(source, str | Path) else source.read()
     data = one_grey_channel(whole_numbers(volume.data, volume.path), volume.path)
     return replace(volume, data=np.ascontiguousarray(data))
 

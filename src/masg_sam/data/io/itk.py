@@ -67,10 +67,28 @@ def mask_suffix(volume: Volume) -> str:
     return ".nrrd" if volume.path.suffix.lower() in (".nrrd", ".nhdr") else ".mha"
 
 
-def _load(path: Path) -> sitk.Image:
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a header says beside the grid, by key.
+
+    Raises:
+        ImageError: damaged.
+    """
+    try:
+        reader = _opened(path)
+        return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    except (RuntimeError, ValueError) as error:
+        raise damaged(path, error, "NRRD or MetaImage") from error
+
+
+def _opened(path: Path) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
+    return reader
+
+
+def _load(path: Path) -> sitk.Image:
+    reader = _opened(path)
     size = reader.GetSize()
     must_fit(path, (*size, reader.GetNumberOfComponents()))
     must_be_one_volume(path, size)
