@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masg_sam.data.io import SEGMENTATION, LabelSource, on_grid, read_label, suffix_of
+from masg_sam.data.io import LabelSource, is_loose, on_grid, read_label
 from masg_sam.data.labels import IGNORED, LabelMap, fit_label_map
 from masg_sam.data.layouts import find_labels
 from masg_sam.data.volume import Volume
@@ -56,9 +56,9 @@ def evaluate(
 
 
 def _read_truth(truth: LabelSource, mask: MaskFiles) -> Volume:
-    """A label, on the whole grid of its mask where 3D Slicer cropped it."""
+    """A label; on the grid of its mask where its own file does not tell the whole grid."""
     label = read_label(truth)
-    if isinstance(mask, dict) or suffix_of(label.path) != SEGMENTATION:
+    if isinstance(mask, dict) or not is_loose(label):
         return label
     whole = read_label(mask)
     return on_grid(whole, label) if np.less_equal(label.shape, whole.shape).all() else label

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from masg_sam.data.io.grid import merge_channels, on_grid, same_grid
+from masg_sam.data.io.grid import is_loose, merge_channels, on_grid, same_grid
 from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
 from masg_sam.data.volume import Volume
@@ -47,6 +47,7 @@ __all__ = [
     "LabelSource",
     "case_stem",
     "file_slice",
+    "is_loose",
     "mask_suffix",
     "merge_channels",
     "on_grid",

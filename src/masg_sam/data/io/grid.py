@@ -13,6 +13,7 @@ from masg_sam.errors import GeometryError
 TOLERANCE = 1e-3  # of spacing, relative to a voxel
 CORNER_TOLERANCE = 1e-2  # of positions, relative to a voxel: rounding in a header adds up along an axis
 TOLERANCE_MM = 1e-3  # of positions, in any case
+STACK = "stack"
 CROPPED = ".seg.nrrd"  # 3D Slicer saves what is labelled, and not the whole grid
 FARTHEST = 2**31  # voxels between the corners of an image and its label
 MEND = "resample one onto the other (a label with nearest neighbour), or take the matching file"
@@ -66,10 +67,17 @@ def same_grid(image: Volume, other: Volume) -> None:
 def on_grid(image: Volume, label: Volume) -> Volume:
     """A label on the grid of its image: one that 3D Slicer cropped is filled up, the others must lie there.
 
+    A TIFF stack without a voxel size lies where its image lies.
+
     Raises:
         GeometryError: it lies on another grid, or has labelled voxels outside the image.
     """
-    offset = _whole_offset(image, label) if label.path.name.lower().endswith(CROPPED) else None
+    if not is_loose(label):
+        same_grid(image, label)
+        return label
+    if label.geometry.format == STACK and label.shape == image.shape:
+        return replace(label, spacing=image.spacing, affine=image.affine)
+    offset = _whole_offset(image, label)
     if offset is None:
         same_grid(image, label)
         return label
@@ -81,6 +89,12 @@ def on_grid(image: Volume, label: Volume) -> Volume:
         found, expected = f"{outside} labelled voxels outside it", "a label within the image"
         raise _apart("lies partly outside", image, label, found, expected)
     return replace(label, data=data, spacing=image.spacing, affine=image.affine)
+
+
+def is_loose(label: Volume) -> bool:
+    """Whether :func:`on_grid` may move a label: its file does not tell the whole grid."""
+    unsized = label.geometry.format == STACK and not label.geometry.header
+    return unsized or label.path.name.lower().endswith(CROPPED)
 
 
 def _whole_offset(image: Volume, label: Volume) -> tuple[int, ...] | None:
