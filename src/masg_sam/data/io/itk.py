@@ -29,7 +29,7 @@ def read(path: Path, *, label: bool = False) -> Volume:
     try:
         image = _load(path)
         voxels = sitk.GetArrayFromImage(image)  # z x y x x (x C)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError, ValueError) as error:
         if "spacing" in str(error).lower():
             raise _no_spacing(path, error) from error
         raise damaged(path, error, "NRRD or MetaImage") from error
