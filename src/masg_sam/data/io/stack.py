@@ -64,8 +64,10 @@ def read_stack(path: Path, file: tifffile.TiffFile, label: bool) -> Volume:
 
 def write(mask: np.ndarray, like: Volume, path: Path) -> None:
     """Write a stack of grey pages, with the voxel size as the image has it."""
-    options = like.geometry.header or {"metadata": {"axes": "ZYX"}, "compression": "zlib"}
-    tifffile.imwrite(path, np.ascontiguousarray(mask), photometric="minisblack", **options)
+    options, pages = like.geometry.header or {"metadata": {"axes": "ZYX"}, "compression": "zlib"}, mask
+    if mask.shape[2] == 1:  # tifffile takes a last axis of one for a sample, if there is no other
+        options, pages = {"metadata": {"axes": "ZYXS"}}, mask[..., None]
+    tifffile.imwrite(path, np.ascontiguousarray(pages), photometric="minisblack", **options)
 
 
 def orientation(volume: Volume) -> Orientation | None:
@@ -90,7 +92,8 @@ def _imagej(file: tifffile.TiffFile) -> tuple[tuple[float, float, float], dict[s
         return None
     across, down = (tags[name].value for name in ("XResolution", "YResolution"))  # pixels a unit, as a fraction
     spacing = (abs(float(depth)) * scale, scale * down[1] / down[0], scale * across[1] / across[0])
-    metadata = {"axes": "ZYX", "spacing": depth, "unit": facts["unit"]}
+    unit = facts["unit"] if facts["unit"].isascii() else "um"
+    metadata = {"axes": "ZYX", "spacing": depth, "unit": unit}
     return spacing, {"imagej": True, "resolution": (across, down), "metadata": metadata}
 
 
