@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from masg_sam.data.dataset_json import class_names, plain
-from masg_sam.data.io import case_stem, label_on_grid, read_label, suffix_of
+from masg_sam.data.io import LabelSource, case_stem, label_on_grid, read_label, suffix_of
 from masg_sam.data.labels import MOST_CODES, LabelMap
 from masg_sam.data.layouts import find_labels, labels_folder
 from masg_sam.data.volume import Volume
 from masg_sam.errors import LabelError, LayoutError, few
 from masg_sam.files import read_json
 
-MaskFiles = Path | dict[str, Path]  # a file of all classes, or a file for each class's plain name
+MaskFiles = LabelSource | dict[str, LabelSource]  # one for all classes, or a file for each class's plain name
 SEGMENTATIONS = "segmentations"  # between case and class files, in TotalSegmentator's own dataset
 BLACK_AND_WHITE = {0, 1, 255}
 
@@ -102,7 +102,7 @@ class ClassReader:
         Raises:
             InputError: a file that cannot be read, on another grid, or with values that name no class.
         """
-        if isinstance(files, Path):
+        if not isinstance(files, dict):
             encoded = self._encode(_on_grid(files, truth, self.names))
             yield from (encoded == k for k in range(1, self.label_map.num_classes + 1))
             return
@@ -147,11 +147,11 @@ def _lookup(classes: Iterable[int]) -> np.ndarray:
     return table
 
 
-def _on_grid(path: Path, truth: Volume, names: Mapping[int, str]) -> Volume:
-    return label_on_grid(truth, read_label(path, truth, names or None))
+def _on_grid(source: LabelSource, truth: Volume, names: Mapping[int, str]) -> Volume:
+    return label_on_grid(truth, read_label(source, truth, names or None))
 
 
-def _class_folders(path: Path) -> dict[str, dict[str, Path]]:
+def _class_folders(path: Path) -> dict[str, dict[str, LabelSource]]:
     """``case/class.nii.gz`` or ``case/segmentations/class.nii.gz``; nothing where the folder itself holds masks."""
     folders = [item for item in sorted(path.iterdir()) if item.is_dir() and not item.name.startswith(".")]
     if any(suffix_of(item) for item in path.iterdir() if item.is_file()):

@@ -15,7 +15,9 @@ from masg_sam.data.convert.bids import Bids
 from masg_sam.data.convert.source import TRAINING, Source, Target
 from masg_sam.data.convert.targets import Decathlon, Folders, NnUnet
 from masg_sam.data.io import (
+    LabelSource,
     label_on_grid,
+    label_path,
     mask_suffix,
     merge_channels,
     read_image,
@@ -120,14 +122,15 @@ def _write_images(case: Case, part: str, source: Source, target: Target, place: 
 
 
 def _write_label(
-    label: Path, grids: tuple[Volume, Volume], stem: Path, source: Source, target: Target, link: bool
+    label: LabelSource, grids: tuple[Volume, Volume], stem: Path, source: Source, target: Target, link: bool
 ) -> None:
     """The label as it is, or on the grid of the new image with the new values; ``grids`` are old and new image."""
     read = read_label(label, grids[0], source.dataset.class_names or None)
     found, like = label_on_grid(grids[0], read), grids[1]
-    old, new, ending = source.labels, target.labels, target.suffix(label)
+    old, new, ending = source.labels, target.labels, target.suffix(label_path(label))
     classes = old.encode(found)
-    if found is read and suffix_of(label) == ending and same_file_axes(like, found) and _same_values(old, new):
+    whole = isinstance(label, Path) and found is read and suffix_of(label) == ending
+    if whole and same_file_axes(like, found) and _same_values(old, new):
         _copy(label, stem.with_name(stem.name + ending), link)
         return
     values = np.zeros(MOST_CODES, np.int64)

@@ -15,9 +15,17 @@ from typing import Protocol
 
 import numpy as np
 
-from masg_sam.data.io.formats import MASK_FORMATS, check_format, mask_suffixes
-from masg_sam.data.io.grid import merge_channels, same_grid
-from masg_sam.data.io.kinds import READABLE_SUFFIXES, SUFFIXES, case_stem, format_of, is_there, suffix_of
+from masg_sam.data.io.formats import MASK_FORMATS, STACK, check_format, mask_suffixes
+from masg_sam.data.io.grid import is_loose, merge_channels, on_grid, same_grid
+from masg_sam.data.io.kinds import (
+    READABLE_SUFFIXES,
+    SLICER_SUFFIX,
+    SUFFIXES,
+    case_stem,
+    format_of,
+    is_there,
+    suffix_of,
+)
 from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.io.tilt import TiltedOrientation
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
@@ -28,13 +36,18 @@ from masg_sam.files import moved_into_place
 __all__ = [
     "MASK_FORMATS",
     "READABLE_SUFFIXES",
+    "SLICER_SUFFIX",
+    "LabelReader",
+    "LabelSource",
     "case_stem",
     "check_format",
     "file_slice",
     "format_of",
+    "is_loose",
     "is_there",
     "label_names",
     "label_on_grid",
+    "label_path",
     "mask_suffix",
     "merge_channels",
     "read_image",
@@ -45,6 +58,23 @@ __all__ = [
     "voxel_from_file",
     "write_label",
 ]
+
+
+class LabelReader(Protocol):
+    """A label that is more than the voxels of a file: drawn, or with names of its own.
+
+    Attributes:
+        path: the file it comes from, for messages.
+    """
+
+    @property
+    def path(self) -> Path: ...
+
+    def read(self) -> Volume:
+        """Read or paint it: an integer type, ``1 x Z x Y x X`` in LPS order."""
+
+
+LabelSource = Path | LabelReader
 
 
 class ReaderWriter(Protocol):
@@ -80,12 +110,12 @@ def read_image(path: Path) -> Volume:
     return replace(volume, data=finite(volume.data, volume.path))
 
 
-def read_label(path: Path, like: Volume | None = None, names: Mapping[int, str] | None = None) -> Volume:
+def read_label(source: LabelSource, like: Volume | None = None, names: Mapping[int, str] | None = None) -> Volume:
     """Read a label or mask.
 
     Args:
-        path: the file. A DICOM segmentation or structure set marks voxels of another file and names its classes: it
-            is what ``like`` and ``names`` are for.
+        source: a file, or a label that has a reader of its own. A DICOM segmentation or structure set marks voxels of
+            another file and names its classes: it is what ``like`` and ``names`` are for.
         like: the image that it was drawn on; without it, that is looked for around the file.
         names: the class of each value; structures of other names are left out. Without it, structures are numbered
             as in the file.
@@ -97,24 +127,30 @@ def read_label(path: Path, like: Volume | None = None, names: Mapping[int, str] 
         ImageError, GeometryError: as :func:`read_image`.
         LabelError: fractional values, or colours; DICOM that is no label, or whose images are not to be found.
     """
-    path = Path(path)
-    if path.exists() and format_of(path) == "dicom":
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is not None and path.exists() and format_of(path) == "dicom":
         from masg_sam.data.io.dicom.labels import read_structures
 
         return read_structures(path, like, names)
-    volume = _read(path, label=True)
+    volume = source.read() if path is None else _read(path, label=True)  # type: ignore[union-attr]
     data = one_grey_channel(whole_numbers(volume.data, volume.path), volume.path)
     return replace(volume, data=np.ascontiguousarray(data))
 
 
-def label_names(paths: Iterable[Path]) -> dict[int, str]:
-    """The class names that labels carry themselves, numbered from 1; empty unless all of them are DICOM labels.
+def label_path(label: LabelSource) -> Path:
+    """The file that a label comes from."""
+    return label if isinstance(label, Path) else label.path
+
+
+def label_names(labels: Iterable[LabelSource]) -> dict[int, str]:
+    """The class names that labels carry themselves, numbered from 1; empty unless all are DICOM.
 
     Raises:
         InputError: a DICOM file that cannot be read, or is no label.
     """
-    files = list(paths)
-    if not files or not all(format_of(path) == "dicom" for path in files):
+    found = list(labels)
+    files = [label for label in found if isinstance(label, Path) and format_of(label) == "dicom"]
+    if not files or len(files) < len(found):
         return {}
     from masg_sam.data.io.dicom.labels import structure_names
 
@@ -124,6 +160,8 @@ def label_names(paths: Iterable[Path]) -> dict[int, str]:
 def label_on_grid(image: Volume, label: Volume) -> Volume:
     """A label as it lies on the voxels of its image, which a reader may have put upright.
 
+    One that 3D Slicer cropped is filled up; a TIFF stack without a voxel size lies where its image lies.
+
     Raises:
         GeometryError: it does not lie on the grid of the image's file.
     """
@@ -132,8 +170,7 @@ def label_on_grid(image: Volume, label: Volume) -> Volume:
     orientation = _format(image.geometry.format).orientation(image)
     if isinstance(orientation, TiltedOrientation):
         return orientation.label_to_ours(label, image)
-    same_grid(image, label)
-    return label
+    return on_grid(image, label)
 
 
 def write_label(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str] | None = None) -> Path:
@@ -224,7 +261,7 @@ def _read(path: Path, label: bool = False) -> Volume:
 
 def _write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str] | None) -> None:
     own = like.geometry.format
-    name = SUFFIXES[suffix_of(path) or ""]
+    name = STACK if own == STACK else SUFFIXES[suffix_of(path) or ""]
     if name == own or like.is_picture:
         named = {int(value): f"class {value}" for value in np.unique(mask) if value} if names is None else names
         _format(name).write(mask, like, path, named)

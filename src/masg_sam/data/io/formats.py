@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from masg_sam.data.io.kinds import SEGMENTATION_SUFFIX, STRUCTURES_SUFFIX, format_of
+from masg_sam.data.io.kinds import SEGMENTATION_SUFFIX, STRUCTURES_SUFFIX, format_of, suffix_of
 from masg_sam.data.volume import Volume
 from masg_sam.errors import ConfigError, OutputError
 
 SCAN_FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"}
 PICTURE_FORMATS = {"png": ".png"}
+STACK_FORMATS = {"tiff": ".tif"}
+STACK_SUFFIXES = (".tif", ".tiff")
+STACK = "stack"  # the reader-writer of TIFF stacks
 DICOM_FORMATS = {"dicom-seg": SEGMENTATION_SUFFIX, "rtstruct": STRUCTURES_SUFFIX}
-MASK_FORMATS = SCAN_FORMATS | PICTURE_FORMATS | DICOM_FORMATS
+MASK_FORMATS = SCAN_FORMATS | PICTURE_FORMATS | STACK_FORMATS | DICOM_FORMATS
 
 
 def check_format(name: str, images: Iterable[Path]) -> None:
     """Make sure that masks of some images can be written in a format, before any work is done.
 
-    Whether DICOM is a scan or a picture shows only when it is read; both are let pass.
+    Whether DICOM is a scan or a picture, and TIFF a stack or a picture, shows only when it is read; both are let pass.
 
     Args:
         name: of the format.
@@ -32,7 +35,11 @@ def check_format(name: str, images: Iterable[Path]) -> None:
         raise ConfigError("no such mask format", found=name, expected=", ".join(MASK_FORMATS))
     for path in images:
         kind = format_of(path)
-        fitting = MASK_FORMATS if kind == "dicom" else PICTURE_FORMATS if kind == "picture" else SCAN_FORMATS
+        fitting = SCAN_FORMATS
+        if kind == "dicom":
+            fitting = SCAN_FORMATS | PICTURE_FORMATS | DICOM_FORMATS
+        elif kind == "picture":
+            fitting = PICTURE_FORMATS | (STACK_FORMATS if suffix_of(path) in STACK_SUFFIXES else {})
         if name not in fitting:
             raise OutputError(
                 f"a mask of this file cannot be written as {name}",
@@ -44,6 +51,8 @@ def check_format(name: str, images: Iterable[Path]) -> None:
 
 def mask_suffixes(like: Volume) -> tuple[str, ...]:
     """The endings that a mask of an image may have."""
+    if like.geometry.format == STACK:
+        return STACK_SUFFIXES
     if like.is_picture:
         return tuple(PICTURE_FORMATS.values())
     scans = (*SCAN_FORMATS.values(), ".nii")

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SEGMENTATION_SUFFIX, STRUCTURES_SUFFIX = ".seg.dcm", ".rtstruct.dcm"  # of masks that we write
+SLICER_SUFFIX = ".seg.nrrd"  # of 3D Slicer's segmentations
 SUFFIXES = {
+    SLICER_SUFFIX: "itk",
     ".nii.gz": "nifti",
     ".nii": "nifti",
     ".nrrd": "itk",

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCANNER = 1  # the code of an affine in the scanner's coordinates
 SHEARED = 1e-4  # of unit axes, that no qform can say
-FORMS_APART_MM = 0.1  # between sform and qform at a corner, before a warning is due
+FORMS_APART = 0.1  # of a voxel, between sform and qform at a corner, before a warning is due
 DAMAGE: tuple[type[Exception], ...] = (
     *(ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error),
     *(TypeError, KeyError, IndexError, MemoryError, np.linalg.LinAlgError),
@@ -98,6 +98,7 @@ def _open(path: Path, stream: Any) -> Any:
 
 
 def _lps_affine(path: Path, image: Any, stream: ImageOpener) -> np.ndarray:
+    """The sform where its code is above 0, else the qform, else the spacing alone, as the NIfTI standard prefers."""
     _must_have_spacing(path, image, stream)
     affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
     must_place_voxels(path, affine)
@@ -132,7 +133,7 @@ def _warn_of_forms(path: Path, image: Any) -> None:
         return
     corners = np.array([(0, 0, 0, 1), (*(n - 1 for n in (*image.shape, 1, 1)[:3]), 1)]).T
     apart = np.abs((sform - qform) @ corners)[:3].max()
-    if apart > FORMS_APART_MM:
+    if apart > FORMS_APART * np.linalg.norm(sform[:3, :3], axis=0).min():
         log.warning("%s: sform and qform differ by up to %.2f mm; the sform is used", path, apart)
 
 

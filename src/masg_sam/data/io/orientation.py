@@ -11,6 +11,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from masg_sam.errors import GeometryError
 
+OFF_TIES = np.array([[1, -3e-3, 2e-3, 0], [3e-3, 1, -1e-3, 0], [-2e-3, 1e-3, 1, 0], [0, 0, 0, 1]])
 SMALLEST_ANGLE = 1e-6  # determinant of the unit axes below which they lie in one plane
 
 
@@ -26,8 +27,11 @@ class Orientation:
 
     @classmethod
     def nearest(cls, affine: np.ndarray) -> Orientation:
-        """The one that brings the file's axes nearest to X, Y, Z of the world of ``affine``."""
-        return cls(io_orientation(affine))
+        """The one that brings the file's axes nearest to X, Y, Z of the world of ``affine``.
+
+        Axes just between two, at 45 degrees, go by the world turned a hair: so the same way in every axis order.
+        """
+        return cls(io_orientation(OFF_TIES @ affine))
 
     def to_ours(self, voxels: np.ndarray) -> np.ndarray:
         """``x x y x z (x C)`` of the file to our ``C x Z x Y x X``."""
