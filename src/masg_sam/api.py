@@ -67,7 +67,7 @@ def predict(
 
     Args:
         run: folder that :func:`train` wrote, or a hub id.
-        images: files or folders.
+        images: files or folders; of DICOM folders, files, ``.zip``, and ``FOLDER#2`` for the second series in one.
         out: folder of the masks.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         batch_size: slices at a time.

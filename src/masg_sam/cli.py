@@ -100,7 +100,12 @@ def train(
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(help="folder that train wrote, or a hub id")],
-    images: Annotated[list[Path], typer.Argument(help="files or folders of images; labels are not needed")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            help="files or folders of images, folders or .zip of DICOM series (FOLDER#2: the second in it); no labels"
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of the masks")],
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="slices at a time")] = 8,
