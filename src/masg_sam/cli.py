@@ -135,7 +135,11 @@ def train(
 def predict(
     run: Annotated[str, typer.Argument(help="folder that train wrote, or a hub id")],
     images: Annotated[
-        list[str], typer.Argument(help="files or folders of images, or dicomweb://HOST:PORT/.../studies/UID of a PACS")
+        list[str],
+        typer.Argument(
+            help="files or folders of images, folders or .zip of DICOM series (FOLDER#2: the second in it), or "
+            "dicomweb://HOST:PORT/.../studies/UID of a PACS"
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of the masks")],
     device: Device = "auto",
@@ -145,7 +149,8 @@ def predict(
         Path | None, typer.Option(help="JSON file with clicks, boxes, rough masks of some cases")
     ] = None,
     mask_format: Annotated[
-        str | None, typer.Option("--format", help="nifti, nrrd, mha, png, dicom-seg, rtstruct; else that of the image")
+        str | None,
+        typer.Option("--format", help="nifti, nrrd, mha, png, tiff, dicom-seg, rtstruct; else that of the image"),
     ] = None,
     store: Annotated[bool, typer.Option("--store", help="send the results to the PACS too")] = False,
 ) -> None:
