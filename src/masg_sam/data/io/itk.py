@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from masg_sam.data.io.limits import DEFLATE_RATIO, damaged, must_be_one_volume, must_fit
+from masg_sam.data.io.itk_header import Voxels, find_voxels, must_unpack
+from masg_sam.data.io.limits import damaged, must_be_one_volume, must_fit
 from masg_sam.data.io.orientation import Orientation, must_place_voxels, spacing_of
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import GeometryError, ImageError
-
-MOST_HEADER = 2**16  # bytes
-VOXELS_IN = re.compile(rb"^(?:ElementDataFile *=|data ?file:)([^\r\n]*)", re.MULTILINE | re.IGNORECASE)
-PACKED_BEYOND_DEFLATE = re.compile(rb"^encoding: *bz", re.MULTILINE | re.IGNORECASE)
 
 
 def read(path: Path, *, label: bool = False) -> Volume:
@@ -102,55 +99,25 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise damaged(path, error, "NRRD or MetaImage") from error
 
 
-def _opened(path: Path) -> tuple[sitk.ImageFileReader, float | None]:
-    """A reader that knows the header, and how many bytes a byte of the file may unpack to."""
-    ratio = _packing(path)
+def _opened(path: Path) -> tuple[sitk.ImageFileReader, Voxels]:
+    """A reader that knows the header, and where the voxels are."""
+    voxels = find_voxels(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    return reader, ratio
+    return reader, voxels
 
 
 def _load(path: Path) -> sitk.Image:
-    reader, ratio = _opened(path)
+    reader, voxels = _opened(path)
     size = reader.GetSize()
-    must_fit(path, (*size, reader.GetNumberOfComponents()), ratio=ratio)
+    must_fit(path, (*size, reader.GetNumberOfComponents()), ratio=voxels.ratio)
     must_be_one_volume(path, size)
     image = reader.Execute()
+    must_unpack(path, voxels, math.prod(size) * image.GetSizeOfPixelComponent() * image.GetNumberOfComponentsPerPixel())
     while image.GetDimension() > 3:
         image = image[..., 0]
     return image
-
-
-def _packing(path: Path) -> float | None:
-    """How many bytes a byte of the file may unpack to; ``None`` where voxels lie in a second file, or bzip2 is used.
-
-    Raises:
-        ImageError: they lie outside the header's folder, or in more than one file.
-    """
-    with path.open("rb") as file:
-        header = file.read(MOST_HEADER)
-    name = VOXELS_IN.search(header)
-    if name is None or name[1].strip() == b"LOCAL":
-        return None if PACKED_BEYOND_DEFLATE.search(header) else DEFLATE_RATIO
-    other = name[1].decode(errors="replace").strip()
-    if other.startswith("LIST") or "%" in other or not _lies_in(path.parent, other):
-        raise ImageError(
-            "voxels that lie elsewhere",
-            path=path,
-            found=other[:200],
-            expected="one file in the header's folder",
-            mend="save header and voxels in one file: .nrrd, .mha",
-        )
-    return None
-
-
-def _lies_in(folder: Path, name: str) -> bool:
-    try:
-        place = (folder / name).resolve()
-        return place.is_relative_to(folder.resolve()) and place.is_file()
-    except (OSError, ValueError, RuntimeError):  # a name that no file can have, links in a circle
-        return False
 
 
 def _affine(image: sitk.Image) -> np.ndarray:

@@ -12,6 +12,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from masg_sam.errors import GeometryError
 
 OFF_TIES = np.array([[1, -3e-3, 2e-3, 0], [3e-3, 1, -1e-3, 0], [-2e-3, 1e-3, 1, 0], [0, 0, 0, 1]])
+LONGEST = 1e5  # mm of a voxel
 SMALLEST_ANGLE = 1e-6  # determinant of the unit axes below which they lie in one plane
 
 
@@ -78,13 +79,13 @@ def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
 
 
 def must_place_voxels(path: Path, affine: np.ndarray) -> None:
-    """Refuse an affine that holds NaN, an axis without length, or axes in one plane.
+    """Refuse an affine that holds NaN, an axis without length or of a hundred metres, or axes in one plane.
 
     Raises:
         GeometryError: it does.
     """
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    usable = np.isfinite(affine).all() and np.isfinite(lengths).all() and lengths.all()
+    usable = np.isfinite(affine).all() and lengths.min() > 0 and lengths.max() < LONGEST
     if usable and abs(np.linalg.det(affine[:3, :3] / lengths)) > SMALLEST_ANGLE:
         return
     raise GeometryError(
