@@ -31,7 +31,6 @@ from subsets import few_images, few_labels
 from trust import confidence
 
 from masg_sam.data.layouts import find_training_cases
-from masg_sam.models.text import read_vectors
 
 KEPT = ("dice", "iou", "hd95_mm", "surface_dice", "boundary_f1")
 
@@ -117,7 +116,7 @@ def twin(run: Run, place: Place) -> dict[str, Any] | None:
 
 def wanted(given: argparse.Namespace, place: Place) -> Iterator[Run]:
     """The runs that were asked for and have no result yet."""
-    table = read_vectors(place.vectors) if place.vectors else {}
+    table = named_vectors(place.vectors)
     for study in given.study:
         for run in STUDIES[study](given.seeds):
             chosen = run.dataset in given.datasets and (not given.methods or run.method in given.methods)
@@ -127,6 +126,15 @@ def wanted(given: argparse.Namespace, place: Place) -> Iterator[Run]:
                 sys.stderr.write(f"{study}: {run.key}: left out, no vectors of its classes are given\n")
                 continue
             yield run
+
+
+def named_vectors(path: Path | None) -> dict[str, Any]:
+    """The vectors of a file by name; none without a file."""
+    if path is None:
+        return {}
+    from masg_sam.models.text import read_vectors  # with it comes PyTorch, which the runner needs for nothing else
+
+    return read_vectors(path)
 
 
 def covered(data: Path, table: dict[str, Any]) -> bool:

@@ -15,6 +15,8 @@ import pytest
 import SimpleITK as sitk
 from support import blobs, write_scan
 
+from masg_sam.data.io import read_label, write_label
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 Script = Callable[[str], ModuleType]
 
@@ -62,6 +64,18 @@ def test_synapse_is_split_and_labelled_as_published(script: Script) -> None:
     assert len(train) == 18 and len(test) == 12 and not set(train) & set(test)
     assert set(train) | set(test) == {f"{n:04d}" for n in (*range(1, 11), *range(21, 41))}
     assert sum(len(slices) for slices in train.values()) == 221 and len(protocol["classes"]) == 8
+
+
+def test_slices_count_in_the_order_of_the_file(script: Script, tmp_path: Path) -> None:
+    """In a file that runs from head to feet, its slice 1 is the labelled one; value 6 is class 2, and 5 nothing."""
+    published, path = script("published"), tmp_path / "label.nii.gz"
+    label = np.broadcast_to(np.array([0, 5, 6, 1], np.uint8)[:, None, None], (4, 3, 5))
+    write_scan(path, label, np.diag([0.7, 0.7, -3.0, 1.0]))
+    volume = read_label(path)
+    write_label(published.chosen(volume, [1, 6], [1]), volume, path)
+    written = np.asarray(nib.load(path).dataobj)
+    assert written[:, 0, 1].tolist() == [0, 0, 2, 1]
+    assert (written[..., [0, 2, 3, 4]] == 3).all()
 
 
 def test_a_file_that_is_missing_is_named(script: Script, tmp_path: Path) -> None:
