@@ -15,36 +15,42 @@ import os
 import platform
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from studies import DATASETS, FROM_SCRATCH, STUDIES, Run
+import nnunet
+from commands import HERE, MASG_SAM, Place, link_vectors, minutes, steps, typed
+from data_sets import DATASETS
+from diagnostics import last_diagnostics
+from processes import once
+from published import prepare
+from studies import GIVEN_VECTORS, NNUNET, STUDIES, Run
 from subsets import few_images, few_labels
 from trust import confidence
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-MASG_SAM = [sys.executable, "-c", "from masg_sam.cli import main; main()"]
-UNET = [sys.executable, str(HERE / "unet.py")]
+from masg_sam.data.layouts import find_training_cases
+
 KEPT = ("dice", "iou", "hd95_mm", "surface_dice", "boundary_f1")
 
 
-def run_one(run: Run, data: Path, work: Path, quick: bool) -> dict[str, Any]:
+def run_one(run: Run, place: Place) -> dict[str, Any]:
     """Train, predict, evaluate; returns the record of the run."""
-    dataset, place = DATASETS[run.dataset], work / run.study / run.key
-    folder, masks = place / "run", place / "masks"
-    images, labels = data / dataset.images, data / dataset.labels
-    if quick:
-        images = few_images(images, place / "images")
-    training = few_labels(run, data / dataset.train, place / "data")
-    program = UNET if run.method == FROM_SCRATCH else MASG_SAM
-    flags = run.flags(quick)
-    resume = ["--resume"] if (folder / "last.safetensors").exists() else []
-    trained = once(place / "train.json", [*program, "train", str(training), "--out", str(folder), *flags, *resume])
-    predicted = once(place / "predict.json", [*program, "predict", str(folder), str(images), "--out", str(masks)])
-    report = evaluate(masks, labels, images if quick else None)
-    settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    dataset, own, root = DATASETS[run.dataset], place.folder(run), place.data
+    if dataset.protocol:
+        root = prepare(dataset.protocol, place.data / run.dataset, place.work / "data" / run.dataset).parent
+    images, labels = root / dataset.images, root / dataset.labels
+    if place.quick:
+        images, labels = few_images(images, own / "images"), few_images(labels, own / "labels")
+    training = few_labels(run, root / dataset.train, own / "data")
+    commands = steps(run, place, training, images)
+    cost = {step: once(own / f"{step}.json", command) for step, command in commands.items()}
+    return asked(run, place) | cost | found(own, evaluate(own / "masks", labels))
+
+
+def asked(run: Run, place: Place) -> dict[str, Any]:
+    """What was to be run, and where."""
     return {
         "study": run.study,
         "dataset": run.dataset,
@@ -52,14 +58,26 @@ def run_one(run: Run, data: Path, work: Path, quick: bool) -> dict[str, Any]:
         "seed": run.seed,
         "shots": run.shots,
         "every": run.every,
-        "quick": quick,
-        "command": " ".join(["masg-sam train", dataset.train, "--out RUN", *flags]),
+        "quick": place.quick,
+        "command": typed(run, place, DATASETS[run.dataset].train),
+        "commit": commit(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+    }
+
+
+def found(own: Path, report: dict[str, Any]) -> dict[str, Any]:
+    """What came of it.
+
+    Args:
+        own: the run's folder.
+        report: what `masg-sam evaluate --json` printed.
+    """
+    settings = json.loads((own / "run/run.json").read_text(encoding="utf-8"))
+    return {
         "steps": settings["steps"],
         "size": settings["task"]["size"],
         "trained_on": settings["cases"],
         "facts": settings["facts"],
-        "train": trained,
-        "predict": predicted,
         "mean": report["mean"],
         "sd": report["sd"],
         "classes": report["classes"],
@@ -67,40 +85,15 @@ def run_one(run: Run, data: Path, work: Path, quick: bool) -> dict[str, Any]:
             one["case"]: {name: {k: scores[k] for k in KEPT} for name, scores in one["classes"].items()}
             for one in report["cases"]
         },
-        "confidence": confidence(masks / "predictions.jsonl", report),
-        "commit": commit(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "confidence": confidence(own / "masks/predictions.jsonl", report),
+        "diagnostics": last_diagnostics(own / "run/log.jsonl"),
     }
 
 
-def once(note: Path, command: list[str]) -> dict[str, float]:
-    """Run a command if its note is not there yet; the note holds what it cost, for a run that is continued."""
-    if not note.exists():
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps(measure(command)), encoding="utf-8")
-    return json.loads(note.read_text(encoding="utf-8"))
-
-
-def evaluate(masks: Path, labels: Path, images: Path | None) -> dict[str, Any]:
-    """The scores of a folder of masks; with `images`, of those cases only."""
-    if images is not None:
-        labels = few_images(labels, masks.parent / "labels")
+def evaluate(masks: Path, labels: Path) -> dict[str, Any]:
+    """The scores of a folder of masks."""
     command = [*MASG_SAM, "evaluate", str(masks), str(labels), "--json"]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-
-
-def measure(command: list[str]) -> dict[str, float]:
-    """Minutes of wall clock and peak memory of a process, which must succeed."""
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"failed with status {os.waitstatus_to_exitcode(status)}: {' '.join(command)}")
-    return {
-        "minutes": round((time.monotonic() - started) / 60, 2),
-        "cpu_minutes": round((usage.ru_utime + usage.ru_stime) / 60, 2),
-        "peak_gb": round(usage.ru_maxrss / 2**20, 2),
-    }
 
 
 def commit() -> str:
@@ -109,8 +102,57 @@ def commit() -> str:
     return subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip()
 
 
-def main() -> None:
-    """Parse and go."""
+def twin(run: Run, place: Place) -> dict[str, Any] | None:
+    """The record of the very same command in another study, so that none is run twice."""
+    for study in STUDIES:
+        other = replace(run, study=study)
+        if study == run.study or not place.result(other).exists() or other.flags() != run.flags():
+            continue
+        record = json.loads(place.result(other).read_text(encoding="utf-8"))
+        if record["command"] == typed(run, place, DATASETS[run.dataset].train):
+            return record | {"study": run.study}
+    return None
+
+
+def wanted(given: argparse.Namespace, place: Place) -> Iterator[Run]:
+    """The runs that were asked for and have no result yet."""
+    table = named_vectors(place.vectors)
+    for study in given.study:
+        for run in STUDIES[study](given.seeds):
+            chosen = run.dataset in given.datasets and (not given.methods or run.method in given.methods)
+            if not chosen or place.result(run).exists():
+                continue
+            if run.method == GIVEN_VECTORS and not covered(place.data / DATASETS[run.dataset].train, table):
+                sys.stderr.write(f"{study}: {run.key}: left out, no vectors of its classes are given\n")
+                continue
+            yield run
+
+
+def named_vectors(path: Path | None) -> dict[str, Any]:
+    """The vectors of a file by name; none without a file."""
+    if path is None:
+        return {}
+    from masg_sam.models.text import read_vectors  # with it comes PyTorch, which the runner needs for nothing else
+
+    return read_vectors(path)
+
+
+def covered(data: Path, table: dict[str, Any]) -> bool:
+    """Whether there is a vector for each class of a dataset."""
+    names = find_training_cases(data).class_names.values() if table else ()
+    return bool(names) and all(" ".join(name.replace("_", " ").lower().split()) in table for name in names)
+
+
+def write(record: dict[str, Any], path: Path) -> None:
+    """A JSON file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.with_suffix(".writing")
+    place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(place, path)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with la4, kvasir20, hippocampus, openkbp5")
     parser.add_argument("--study", nargs="+", required=True, choices=list(STUDIES))
@@ -118,23 +160,38 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=list(DATASETS))
     parser.add_argument("--methods", nargs="+", help="only these")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmarks"), help="where runs and masks go")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON files go")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="where the JSON files go")
+    parser.add_argument("--config", type=Path, help="recipe that all runs of masg-sam start from")
+    parser.add_argument("--clip-vectors", type=Path, help="class vectors (.npy, .npz, .csv) for `controls`")
+    parser.add_argument("--clip-names", type=Path, help="their names, where the .npy has no .json of its name")
+    parser.add_argument("--minutes", type=float, help="training time of the peers; else what masg-sam took")
+    parser.add_argument("--nnunet", type=Path, help="environment of nnU-Net, made when missing; else in --work")
     parser.add_argument("--quick", action="store_true", help="two steps, two test cases: to see that it works")
-    arguments = parser.parse_args()
-    for study in arguments.study:
-        for run in STUDIES[study](arguments.seeds):
-            path = arguments.results / run.study / f"{run.key}.json"
-            unwanted = run.dataset not in arguments.datasets or (
-                arguments.methods and run.method not in arguments.methods
-            )
-            if unwanted or path.exists():
-                continue
-            record = run_one(run, arguments.data.resolve(), arguments.work.resolve(), arguments.quick)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            place = path.with_suffix(".writing")
-            place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-            os.replace(place, path)
-            sys.stderr.write(f"{study}: {run.key}: Dice {record['mean']['dice'] or 0:.4f}\n")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse and go."""
+    given = parse()
+    work = given.work.resolve()
+    vectors = link_vectors(given.clip_vectors, given.clip_names, work) if given.clip_vectors else None
+    place = Place(
+        given.data.resolve(),
+        work,
+        given.results.resolve(),
+        given.quick,
+        given.config and given.config.resolve(),
+        vectors,
+        given.minutes,
+        (given.nnunet or work / "nnunet").absolute(),
+    )
+    for run in wanted(given, place):
+        if run.method in NNUNET:
+            minutes(run, place)  # stops here, before 5 GB are installed, where they are not known
+            nnunet.install(place.nnunet)
+        record = twin(run, place) or run_one(run, place)
+        write(record, place.result(run))
+        sys.stderr.write(f"{run.study}: {run.key}: Dice {record['mean']['dice'] or 0:.4f}\n")
 
 
 if __name__ == "__main__":

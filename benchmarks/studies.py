@@ -1,70 +1,19 @@
-"""What is run: datasets, methods, and the studies that put them together."""
+"""What is run: methods, and the studies that put them and the datasets together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Dataset:
-    """Where a dataset lies below the data folder, and what is compared with.
-
-    Attributes:
-        title: in tables.
-        train, images, labels: training data, test images and test labels.
-        yardstick: Dice of a plain pyramid decoder on the same encoder, measured elsewhere.
-        budget: flags of the studies that compare methods: small enough for many runs on two cores.
-    """
-
-    title: str
-    train: str
-    images: str
-    labels: str
-    yardstick: float
-    budget: tuple[str, ...]
-
-
-DATASETS = {
-    "la4": Dataset(
-        "LA, 4 scans",
-        "la4",
-        "la4/imagesTs",
-        "la4/labelsTs",
-        0.885,
-        ("--data.size", "192", "--training.steps", "250"),
-    ),
-    "kvasir20": Dataset(
-        "Kvasir, 20 images",
-        "kvasir20/train",
-        "kvasir20/test/images",
-        "kvasir20/test/labels",
-        0.812,
-        ("--data.size", "224", "--training.steps", "250"),
-    ),
-    "hippocampus": Dataset(
-        "Hippocampus, 5 volumes",
-        "hippocampus",
-        "hippocampus/imagesTs",
-        "hippocampus/labelsTs",
-        0.834,
-        ("--data.size", "96", "--training.steps", "250"),
-    ),
-    "openkbp5": Dataset(
-        "OpenKBP, 5 volumes",
-        "openkbp5",
-        "openkbp5/imagesTs",
-        "openkbp5/labelsTs",
-        0.270,
-        ("--data.size", "192", "--training.steps", "350"),
-    ),
-}
+from data_sets import DATASETS, OWN, PUBLISHED, SCANS
 
 NO_MODULES = (
     *("--model.hae.enabled", "false"),
     *("--model.bfe.enabled", "false"),
     *("--model.dsf.enabled", "false"),
 )
+VECTORS = "VECTORS"  # stands for the user's file of vectors
+PUBMED_CLIP = "flaviagiammarino/pubmed-clip-vit-base-patch32"
 METHODS: dict[str, tuple[str, ...]] = {
     "masg-sam": (),
     "without HAE": ("--model.hae.enabled", "false"),
@@ -81,9 +30,19 @@ METHODS: dict[str, tuple[str, ...]] = {
     "random vectors": ("--model.dsf.text", "random"),
     "learned vectors": ("--model.dsf.text", "learned"),
     "shuffled names": ("--model.dsf.text", "shuffled"),
+    "CLIP vectors": ("--model.dsf.text", "vectors", "--model.dsf.location", VECTORS),
+    "CLIP texts": ("--model.dsf.text", "clip"),
+    "PubMedCLIP texts": ("--model.dsf.text", "clip", "--model.dsf.location", PUBMED_CLIP),
+    "without diversity term": ("--model.hae.diversity_weight", "0"),
+    "without drift term": ("--model.hae.drift_weight", "0"),
+    "nnU-Net": (),  # benchmarks/nnunet.py: 3-D for scans, 2-D for pictures
+    "nnU-Net 2d": (),
 }
 REFERENCE = "masg-sam"
 FROM_SCRATCH = "U-Net"
+GIVEN_VECTORS = "CLIP vectors"
+NNUNET = ("nnU-Net", "nnU-Net 2d")
+WHOLE = ("defaults", "peers", "published")  # studies of whole methods, with nothing set
 SHOTS = {"la4": (1, 2, 4), "kvasir20": (1, 5, 10, 20)}
 SPARSE = {"la4": (5, 10, 20)}  # every n-th slice of one scan is labelled
 # What a run is cut down to with --quick.
@@ -122,14 +81,14 @@ class Run:
         own = [*METHODS[self.method], *(("--training.seed", str(self.seed)) if self.seed else ())]
         if quick:
             return [*own, *QUICK, "--training.calibration", "1"]
-        if self.study == "defaults":
+        if self.study in WHOLE:
             return own
         return [*own, *DATASETS[self.dataset].budget, "--training.calibration", "0"]
 
 
 def defaults(seeds: list[int]) -> Iterator[Run]:
     """The three commands as they are, beside a plain decoder on the same steps."""
-    yield from _all("defaults", DATASETS, ("masg-sam", "plain decoder"), seeds)
+    yield from _all("defaults", OWN, ("masg-sam", "plain decoder"), seeds)
 
 
 def modules(seeds: list[int]) -> Iterator[Run]:
@@ -144,13 +103,26 @@ def modules(seeds: list[int]) -> Iterator[Run]:
         "SAMed-style",
         FROM_SCRATCH,
     )
-    yield from _all("modules", DATASETS, methods, seeds)
+    yield from _all("modules", OWN, methods, seeds)
 
 
 def controls(seeds: list[int]) -> Iterator[Run]:
     """Whether it is the words that help: the same network with vectors that mean nothing, or something else."""
-    methods = (REFERENCE, "random vectors", "learned vectors", "shuffled names", "without DSF")
+    methods = (REFERENCE, "random vectors", "learned vectors", "shuffled names", "without DSF", GIVEN_VECTORS)
     yield from _all("controls", ("hippocampus", "openkbp5"), methods, seeds)
+    yield from _all("controls", ("la4",), (REFERENCE, "random vectors", GIVEN_VECTORS), seeds)
+
+
+def clip(seeds: list[int]) -> Iterator[Run]:
+    """What other text encoders make of the same class names; CLIP and PubMedCLIP come from the model hub."""
+    methods = (REFERENCE, "CLIP texts", "PubMedCLIP texts", "random vectors")
+    yield from _all("clip", ("hippocampus", "openkbp5"), methods, seeds)
+
+
+def terms(seeds: list[int]) -> Iterator[Run]:
+    """What the two loss terms of HAE do to its attention, its diversity and its drift."""
+    methods = (REFERENCE, "without diversity term", "without drift term")
+    yield from _all("terms", ("la4", "openkbp5"), methods, seeds)
 
 
 def shots(seeds: list[int]) -> Iterator[Run]:
@@ -170,12 +142,26 @@ def sparse(seeds: list[int]) -> Iterator[Run]:
                 yield Run("sparse", dataset, REFERENCE, seed, shots=1, every=every)
 
 
-STUDIES = {study.__name__: study for study in (defaults, modules, controls, shots, sparse)}
+def peers(seeds: list[int]) -> Iterator[Run]:
+    """Whole methods of others, trained for the minutes that masg-sam took with its defaults."""
+    for seed in seeds:
+        yield from _all("peers", OWN, ("nnU-Net",), [seed])
+        yield from _all("peers", SCANS, ("nnU-Net 2d",), [seed])
 
 
-def _all(study: str, datasets: object, methods: tuple[str, ...], seeds: list[int]) -> Iterator[Run]:
+def published(seeds: list[int]) -> Iterator[Run]:
+    """Few-shot settings of other papers, whose data need registration."""
+    yield from _all("published", PUBLISHED, (REFERENCE, "plain decoder"), seeds)
+
+
+STUDIES = {
+    study.__name__: study for study in (defaults, peers, modules, terms, controls, clip, shots, sparse, published)
+}
+
+
+def _all(study: str, datasets: Iterable[str], methods: tuple[str, ...], seeds: list[int]) -> Iterator[Run]:
     """Every dataset with every method; a whole seed before the next, so that a stopped study is of use."""
     for seed in seeds:
-        for dataset in datasets:  # type: ignore[attr-defined]
+        for dataset in datasets:
             for method in methods:
                 yield Run(study, dataset, method, seed)

@@ -16,13 +16,15 @@ def confidence(predictions: Path, report: dict[str, Any]) -> dict[str, float] | 
     """The Dice that prediction expected of each case against the true one, each the mean over its classes.
 
     Args:
-        predictions: what `masg-sam predict` wrote.
+        predictions: what `masg-sam predict` wrote; other tools write no such file.
         report: what `masg-sam evaluate --json` printed of the same cases.
 
     Returns:
         Spearman's rho, mean absolute and signed error, and the part of the worst fifth by Dice that is in the worst
         fifth by expected Dice; ``None`` where nothing was expected, or of too few cases.
     """
+    if not predictions.exists():
+        return None
     lines = (json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines())
     expected = {line["case"]: average(line["expected_dice"].values()) for line in lines}
     true = {case["case"]: average(one["dice"] for one in case["classes"].values()) for case in report["cases"]}

@@ -16,7 +16,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from masg_sam.config import Config, ModelConfig, from_dict, override, to_dict
+from masg_sam.config import Config, ModelConfig, from_dict, load_config, override, to_dict
 from masg_sam.data.dataset import TrainingSamples
 from masg_sam.data.task import Task
 from masg_sam.models.checkpoint import TrainedModel
@@ -89,6 +89,7 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     trainer = verbs.add_parser("train")
     trainer.add_argument("data", type=Path)
+    trainer.add_argument("--config", type=Path, help="YAML recipe")
     trainer.add_argument("--resume", action="store_true", help="an interrupted training is continued anyhow")
     predictor = verbs.add_parser("predict")
     predictor.add_argument("run", type=Path)
@@ -100,7 +101,8 @@ def main() -> None:
         predict(arguments.run, arguments.images, arguments.out)
         return
     settings = {flag.removeprefix("--"): value for flag, value in zip(rest[::2], rest[1::2], strict=True)}
-    config = override(Config(), {"training.encoder_lr": LR, "training.trackers": []} | settings)
+    recipe = load_config(arguments.config) if arguments.config else Config()
+    config = override(recipe, {"training.encoder_lr": LR, "training.trackers": []} | settings)
     train(arguments.data, arguments.out, config)
 
 

@@ -40,7 +40,7 @@ def test_train_predict_evaluate_report_and_choose(flags: list[str], tmp_path: Pa
     trained = masg_sam("train", data, "--out", run, *flags)
     assert trained.returncode == 0, trained.stderr
 
-    predicted = masg_sam("predict", run, straight, leaning, "--out", masks, "--pictures")
+    predicted = masg_sam("predict", run, straight, leaning, "--out", masks, "--pictures", "--format", "nifti")
     assert predicted.returncode == 0, predicted.stderr
     first, second = map(json.loads, predicted.stdout.splitlines())
     assert (first["case"], first["file"]) == ("carl", "carl.nii.gz") and first["images"] == [str(straight)]

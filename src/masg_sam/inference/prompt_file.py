@@ -113,5 +113,5 @@ class PromptFile:
         if prompt.box is not None:
             start, end = (voxel_from_file(volume, corner) for corner in prompt.box)
             return Box(start, end, prompt.name)
-        mask = label_on_grid(volume, read_label(self.path.parent / prompt.mask))
+        mask = label_on_grid(volume, read_label(self.path.parent / prompt.mask, volume))
         return RoughMask(mask.data[0] > 0, prompt.name)

@@ -83,7 +83,8 @@ def _add_masks(
         if not paths or not all(is_there(path) for path in paths) or not isinstance(mask_path, Path):
             gone += 1
             continue
-        volume, mask = merge_channels([read_image(path) for path in paths]), read_label(mask_path)
+        volume = merge_channels([read_image(path) for path in paths])
+        mask = read_label(mask_path, volume, mask_names or None)
         classes = LabelMap.from_names(mask_names or {int(v): str(v) for v in np.unique(mask.data) if v})
         layers = {"prediction": encode_mask(mask, classes)}
         if result["case"] in truths:

@@ -91,7 +91,7 @@ def look_at(case: Case) -> Look:
     if channels and len(channels) == len(case.images):
         look.image = look.tried(merge_channels, channels)
     if case.label is not None:
-        look.label = look.tried(read_label, case.label)
+        look.label = look.tried(lambda path: read_label(path, look.image, case.label_names or None), case.label)
     if look.image is not None and look.label is not None:
         image = look.image
         look.label = look.tried(lambda label: label_on_grid(image, label), look.label) or look.label

@@ -15,7 +15,9 @@ from masg_sam.data.convert.bids import Bids
 from masg_sam.data.convert.source import TRAINING, Source, Target
 from masg_sam.data.convert.targets import Decathlon, Folders, NnUnet
 from masg_sam.data.io import (
+    LabelSource,
     label_on_grid,
+    label_path,
     mask_suffix,
     merge_channels,
     read_image,
@@ -93,7 +95,7 @@ def _write_case(case: Case, part: str, source: Source, target: Target, place: Pa
         old = read_image(case.images[0])
         kept = [suffix_of(image) for image in images] == [suffix_of(image) for image in case.images]
         grids = (old, old if kept else read_image(images[0]))
-        _write_label(case.label, grids, path, source.labels, target, link)
+        _write_label(case.label, grids, path, source, target, link)
 
 
 def _write_images(case: Case, part: str, source: Source, target: Target, place: Path, link: bool) -> list[Path]:
@@ -120,13 +122,15 @@ def _write_images(case: Case, part: str, source: Source, target: Target, place: 
 
 
 def _write_label(
-    label: Path, grids: tuple[Volume, Volume], stem: Path, old: LabelMap, target: Target, link: bool
+    label: LabelSource, grids: tuple[Volume, Volume], stem: Path, source: Source, target: Target, link: bool
 ) -> None:
     """The label as it is, or on the grid of the new image with the new values; ``grids`` are old and new image."""
-    read = read_label(label)
+    read = read_label(label, grids[0], source.dataset.class_names or None)
     found, like = label_on_grid(grids[0], read), grids[1]
-    classes, new, ending = old.encode(found), target.labels, target.suffix(label)
-    if found is read and suffix_of(label) == ending and same_file_axes(like, found) and _same_values(old, new):
+    old, new, ending = source.labels, target.labels, target.suffix(label_path(label))
+    classes = old.encode(found)
+    whole = isinstance(label, Path) and found is read and suffix_of(label) == ending
+    if whole and same_file_axes(like, found) and _same_values(old, new):
         _copy(label, stem.with_name(stem.name + ending), link)
         return
     values = np.zeros(MOST_CODES, np.int64)

@@ -19,7 +19,7 @@ from masg_sam.data.convert.source import (
     to_json,
 )
 from masg_sam.data.dataset_json import FILE
-from masg_sam.data.io import suffix_of
+from masg_sam.data.io import label_path, suffix_of
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.layouts import Case
 
@@ -37,7 +37,8 @@ class NnUnet:
     def __init__(self, source: Source) -> None:
         self.source, self.labels = source, consecutive(source.labels)
         cases = [case for part in source.parts.values() for case in part]
-        files = [path for case in cases for path in (*case.images, case.label) if path is not None]
+        files = [path for case in cases for path in case.images]
+        files += [label_path(case.label) for case in cases if case.label is not None]
         endings = {suffix_of(path) for path in files}
         whole = all(len(case.images) == file_count(source, case) for case in cases)
         kept = endings.pop() if whole and len(endings) == 1 else None

@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+SEGMENTATION_SUFFIX, STRUCTURES_SUFFIX = ".seg.dcm", ".rtstruct.dcm"  # of masks that we write
+SLICER_SUFFIX = ".seg.nrrd"  # of 3D Slicer's segmentations
 SUFFIXES = {
+    SLICER_SUFFIX: "itk",
     ".nii.gz": "nifti",
     ".nii": "nifti",
     ".nrrd": "itk",
@@ -19,6 +22,8 @@ SUFFIXES = {
     ".bmp": "picture",
     ".tif": "picture",
     ".tiff": "picture",
+    SEGMENTATION_SUFFIX: "dicom",
+    STRUCTURES_SUFFIX: "dicom",
     ".dcm": "dicom",
     ".zip": "dicom",
 }

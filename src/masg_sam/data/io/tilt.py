@@ -68,6 +68,10 @@ class TiltedOrientation(Orientation):
         """Columns, rows, slices of the files."""
         return (*self.plane, len(self.shifts))
 
+    def file_affine(self, affine: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Affine of the leaning stack."""
+        return self.leaning
+
     def _upright(self, voxels: np.ndarray, beside: float) -> np.ndarray:
         wide = np.full((*self._wide(), *voxels.shape[2:]), beside, voxels.dtype)
         for number in range(len(self.shifts)):

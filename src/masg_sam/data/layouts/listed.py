@@ -10,6 +10,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from masg_sam.data.annotations.find import is_export
 from masg_sam.data.io.kinds import case_stem, is_there
 from masg_sam.data.layouts.case import Case, in_order
 from masg_sam.data.layouts.folders import CHANNEL
@@ -25,8 +26,8 @@ EXPECTED = {
 
 
 def is_list(path: Path) -> bool:
-    """Whether a path is the file of a list."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    """Whether a path is the file of a list, and not what an annotation tool exported."""
+    return path.suffix.lower() in SUFFIXES and path.is_file() and not is_export(path)
 
 
 def decathlon_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:

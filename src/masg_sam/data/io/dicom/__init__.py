@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from masg_sam.data.io.dicom.grid import DicomGrid, slices_of_files, source_datasets
-from masg_sam.data.io.dicom.masks import write_nifti, write_picture
 from masg_sam.data.io.dicom.read import read_series
 from masg_sam.data.io.dicom.series import Series, find_series, one_series
+from masg_sam.data.io.kinds import SEGMENTATION_SUFFIX, STRUCTURES_SUFFIX
 from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.volume import Volume
-from masg_sam.errors import LabelError, OutputError
 
 __all__ = [
-    "MASK_SUFFIXES",
     "DicomGrid",
     "Series",
     "find_series",
@@ -29,43 +28,32 @@ __all__ = [
     "write",
 ]
 
-SCAN_MASKS, PICTURE_MASKS = (".nii.gz", ".nii"), (".png",)
-MASK_SUFFIXES = (*SCAN_MASKS, *PICTURE_MASKS)
-
 
 def read(path: Path, *, label: bool = False) -> Volume:
     """Read the one image series of a folder, file or archive, or the one that is chosen.
 
     Raises:
         ImageError, GeometryError: as :func:`one_series` and :func:`read_series`.
-        LabelError: a label is wanted.
     """
-    if label:
-        raise LabelError(
-            "DICOM where a label is expected",
-            path=path,
-            expected="a mask in another format, NIfTI for instance",
-            mend="convert it; the images may stay DICOM",
-        )
     return read_series(one_series(path))
 
 
-def write(mask: np.ndarray, like: Volume, path: Path) -> None:
-    """Write a mask on the series' own slices as NIfTI, that of a picture as PNG.
+def write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str]) -> None:
+    """Write a mask as a segmentation or, by its ending, as a structure set.
 
     Raises:
-        OutputError: a picture's ending for a scan, or the other way round.
+        OutputError: images that neither can refer to.
     """
-    suffixes = PICTURE_MASKS if like.is_picture else SCAN_MASKS
-    if not path.name.lower().endswith(suffixes):
-        kind = "picture" if like.is_picture else "scan"
-        raise OutputError(f"a mask of a {kind} in another format", path=path, expected=" or ".join(suffixes))
-    (write_picture if like.is_picture else write_nifti)(mask, like, path)
+    if path.name.lower().endswith(STRUCTURES_SUFFIX):
+        from masg_sam.data.io.dicom.rtstruct import write_rtstruct as write_as
+    else:
+        from masg_sam.data.io.dicom.segmentation import write_segmentation as write_as
+    write_as(mask, like, path, names)
 
 
 def mask_suffix(volume: Volume) -> str:
-    """NIfTI of a scan, PNG of a picture."""
-    return (PICTURE_MASKS if volume.is_picture else SCAN_MASKS)[0]
+    """A segmentation of a scan, PNG of a picture."""
+    return ".png" if volume.is_picture else SEGMENTATION_SUFFIX
 
 
 def orientation(volume: Volume) -> Orientation | None:

@@ -1,0 +1,34 @@
+"""Steps as processes of their own: each is run once, and its cost noted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+
+def once(note: Path, command: list[str]) -> dict[str, float]:
+    """Run a command if its note is not there yet; the note holds what it cost, for a run that is continued."""
+    if not note.exists():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(measure(command)), encoding="utf-8")
+    return json.loads(note.read_text(encoding="utf-8"))
+
+
+def measure(command: list[str]) -> dict[str, float]:
+    """Minutes of wall clock and of CPU, and peak memory, of a process and those it waited for; it must succeed.
+
+    CPU minutes are user and system time over all cores. They say what a run took where others shared the machine.
+    """
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"failed with status {os.waitstatus_to_exitcode(status)}: {' '.join(command)}")
+    return {
+        "minutes": round((time.monotonic() - started) / 60, 2),
+        "cpu_minutes": round((usage.ru_utime + usage.ru_stime) / 60, 2),
+        "peak_gb": round(usage.ru_maxrss / 2**20, 2),
+    }

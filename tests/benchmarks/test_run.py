@@ -1,0 +1,160 @@
+"""The runner: every study with a stand-in for the tools, and some runs with the tools themselves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+FAKE = Path(__file__).parent / "fake_tool.py"
+Script = Callable[[str], ModuleType]
+Main = Callable[..., dict[str, dict[str, object]]]
+
+
+@pytest.fixture
+def main(script: Script, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Main:
+    """``run.py`` on LA with stand-ins for the tools; returns the records by study and key."""
+    commands, run, nnunet = script("commands"), script("run"), script("nnunet")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("unet.py", "nnunet.py"):
+        (tools / name).write_text(FAKE.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(commands, "HERE", tools)
+    for module in (commands, run):
+        monkeypatch.setattr(module, "MASG_SAM", [sys.executable, str(FAKE)])
+    monkeypatch.setattr(nnunet, "install", lambda place: place.mkdir(parents=True, exist_ok=True))
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+
+    def call(*arguments: str) -> dict[str, dict[str, object]]:
+        folders = ["--data", str(data), "--work", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
+        monkeypatch.setattr(sys, "argv", ["run.py", *folders, "--datasets", "la4", *arguments])
+        run.main()
+        paths = (tmp_path / "results").glob("*/*.json")
+        return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+    return call
+
+
+def calls(tmp_path: Path, verb: str) -> list[list[str]]:
+    lines = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    return [words for words in map(json.loads, lines) if words[0] == verb]
+
+
+def test_every_study_runs_quickly(main: Main, script: Script, tmp_path: Path) -> None:
+    names = list(script("studies").STUDIES)
+    records = main("--quick", "--study", *names)
+    assert {name.split("/")[0] for name in records} == set(names) - {"clip", "published"}  # which have no LA
+    record = records["modules/la4-masg-sam-0"]
+    assert record["diagnostics"] == {"hae/attention_1": 0.2, "hae/drift": 0.2}
+    assert record["train"].keys() == {"minutes", "cpu_minutes", "peak_gb"}
+    assert "--training.steps 2" in record["command"] and record["quick"]
+    assert records["peers/la4-nnU-Net-0"]["confidence"] is None
+    assert {"prepare", "train", "predict"} <= records["peers/la4-nnU-Net-2d-0"].keys()
+    before = len(calls(tmp_path, "evaluate"))
+    main("--quick", "--study", *names)
+    assert len(calls(tmp_path, "evaluate")) == before
+
+    out = tmp_path / "RESULTS.md"
+    script("tables").write(tmp_path / "results", out)
+    text = out.read_text(encoding="utf-8")
+    assert "| LA, 4 scans | nnU-Net 2d | 1 | 0.500 |" in text and "every 20th slice" in text and "cut down" in text
+    assert "| LA, 4 scans | without drift term | 1 | 0.500 | 0.20 |" in text
+    assert "CPU min" in text and (tmp_path / "shots.svg").stat().st_size > 1000
+
+
+def test_the_same_command_is_not_run_twice(main: Main, tmp_path: Path) -> None:
+    """The reference of `modules` is the reference of `terms` and `controls`, under another name."""
+    records = main("--study", "modules", "terms", "controls", "--methods", "masg-sam", "without drift term")
+    assert len(calls(tmp_path, "train")) == 2 and len(records) == 4
+    one, other = records["modules/la4-masg-sam-0"], records["terms/la4-masg-sam-0"]
+    assert other["study"] == "terms" and one | {"study": "terms"} == other
+
+
+def test_a_step_that_is_done_is_not_repeated(main: Main, tmp_path: Path) -> None:
+    main("--study", "defaults", "--methods", "masg-sam")
+    (tmp_path / "results/defaults/la4-masg-sam-0.json").unlink()
+    (tmp_path / "work/defaults/la4-masg-sam-0/predict.json").unlink()
+    main("--study", "defaults", "--methods", "masg-sam")
+    assert len(calls(tmp_path, "train")) == 1 and len(calls(tmp_path, "predict")) == 2
+
+
+def test_cost_of_a_process_and_its_children(script: Script, tmp_path: Path) -> None:
+    """Three seconds of CPU, two of them in a child, are 0.05 minutes; a note that is there is believed."""
+    burn = "import time\nwhile time.process_time() < {}: pass\n"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn.format(2)!r}])\n"
+    once = script("processes").once
+    cost = once(tmp_path / "a/note.json", [sys.executable, "-c", child + burn.format(1)])
+    assert cost["cpu_minutes"] == pytest.approx(0.05, abs=0.015) and cost["minutes"] >= 0.03 and cost["peak_gb"] > 0
+    assert once(tmp_path / "a/note.json", ["false"]) == cost
+    with pytest.raises(SystemExit, match="failed with status 1"):
+        once(tmp_path / "b.json", ["false"])
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_peers_get_the_minutes_of_masg_sam(main: Main, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="run --study defaults first"):
+        main("--study", "peers", "--methods", "nnU-Net")
+    assert not (tmp_path / "work/nnunet").exists()
+    main("--study", "defaults", "--methods", "masg-sam", "--seeds", "3")
+    path = tmp_path / "results/defaults/la4-masg-sam-3.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(record | {"train": {"minutes": 21.06, "peak_gb": 1.8}}), encoding="utf-8")  # an old one
+    records = main("--study", "peers", "--methods", "nnU-Net", "--seeds", "3", "--nnunet", str(tmp_path / "env"))
+    (words,) = (words for words in calls(tmp_path, "train") if "--minutes" in words)
+    assert words[words.index("--minutes") + 1] == "21.06" and words[words.index("--seed") + 1] == "3"
+    assert words[words.index("--env") + 1] == str(tmp_path / "env")
+    assert records["peers/la4-nnU-Net-3"]["command"].endswith("21.06 minutes")
+
+
+def test_vectors_from_a_file_where_they_name_every_class(
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "v.npy", np.eye(2, dtype=np.float32))
+    (tmp_path / "n.json").write_text(json.dumps({"rows": [{"name": "Atrium"}, {"name": "liver"}]}), encoding="utf-8")
+    asked = ["--study", "controls", "--methods", "CLIP vectors"]
+    assert main(*asked) == {} and "left out" in capsys.readouterr().err
+    given = ["--clip-vectors", str(tmp_path / "v.npy"), "--clip-names", str(tmp_path / "n.json")]
+    records = main(*asked, *given)
+    assert records["controls/la4-CLIP-vectors-0"]["command"].count("VECTORS") == 1
+    (words,) = calls(tmp_path, "train")
+    assert (tmp_path / "work/vectors/vectors.json").exists()
+    assert words[words.index("--model.dsf.location") + 1] == str(tmp_path / "work/vectors/vectors.npy")
+
+
+def test_clip_studies_name_their_models(script: Script) -> None:
+    by_method = {run.method: " ".join(run.flags()) for run in script("studies").clip([0])}
+    assert "--model.dsf.text clip" in by_method["CLIP texts"]
+    assert "--model.dsf.location flaviagiammarino/pubmed-clip-vit-base-patch32" in by_method["PubMedCLIP texts"]
+
+
+def test_every_study_names_what_exists(script: Script) -> None:
+    studies = script("studies")
+    keys = [run.key + run.study for make in studies.STUDIES.values() for run in make([0, 1, 2])]
+    assert len(set(keys)) == len(keys)
+    for make in studies.STUDIES.values():
+        for one in make([0, 3]):
+            assert one.method in studies.METHODS and one.dataset in studies.DATASETS
+            flags = one.flags()
+            assert ("--training.seed" in flags) == (one.seed != 0)
+
+
+def test_the_tools_themselves(data: Path, tmp_path: Path, recipe: Path) -> None:
+    """Training, prediction and evaluation as processes, through ours and through the U-Net's."""
+    folders = ["--data", str(data), "--work", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
+    asked = ["--datasets", "la4", "--quick", "--config", str(recipe), "--study", "terms", "modules"]
+    command = [sys.executable, str(BENCHMARKS / "run.py"), *folders, *asked, "--methods", "without drift term", "U-Net"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stderr
+    ours = json.loads((tmp_path / "results/terms/la4-without-drift-term-0.json").read_text(encoding="utf-8"))
+    assert sum(ours["diagnostics"][f"hae/attention_{level}"] for level in (1, 2, 3, 4)) == pytest.approx(1, abs=1e-4)
+    assert len(ours["cases"]) == 2 and len(ours["trained_on"]) == 4 and "--config tiny.yaml" in ours["command"]
+    assert ours["train"]["peak_gb"] > 0.1 and ours["train"]["cpu_minutes"] > 0.01
+    unet = json.loads((tmp_path / "results/modules/la4-U-Net-0.json").read_text(encoding="utf-8"))
+    assert unet["facts"]["weights"] == "random values" and unet["diagnostics"] == {}

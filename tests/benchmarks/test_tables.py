@@ -1,0 +1,49 @@
+"""The tables by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+Script = Callable[[str], ModuleType]
+
+
+def record(dice: dict[str, float | None]) -> dict[str, object]:
+    return {"cases": {case: {"x": {"dice": value}, "y": {"dice": None}} for case, value in dice.items()}}
+
+
+def test_differences_are_paired_by_case_and_averaged_over_seeds(script: Script) -> None:
+    first = [record({"a": 0.8, "b": 0.6, "c": 0.5}), record({"a": 0.6, "b": 0.6, "c": 0.5})]
+    second = [record({"b": 0.5, "a": 0.5, "c": None})]
+    assert script("records").paired(first, second, "dice") == [pytest.approx(0.2), pytest.approx(0.1)]
+
+
+def whole(study: str, method: str, dice: float, **train: float) -> dict[str, object]:
+    scores = {"dice": dice, "iou": dice, "hd95_mm": 2.0, "surface_dice": dice, "boundary_f1": dice}
+    return {
+        "study": study, "dataset": "la4", "method": method, "seed": 0, "shots": None, "every": None, "quick": False,
+        "steps": 600, "size": [192, 256], "train": train, "predict": {"minutes": 4.5}, "mean": scores, "sd": scores,
+        "classes": {"left atrium": scores}, "cases": {f"s{i}": {"left atrium": scores} for i in range(4)},
+        "confidence": None, "commit": "abc", "machine": "2 cores",
+    }  # fmt: skip
+
+
+def test_wall_clock_and_cpu_side_by_side_and_older_records_without(script: Script, tmp_path: Path) -> None:
+    made = {
+        "defaults/a": whole("defaults", "masg-sam", 0.9, minutes=21.1, peak_gb=1.8),
+        "peers/b": whole("peers", "nnU-Net", 0.6, minutes=21.2, cpu_minutes=41.3, peak_gb=2.5),
+        "published/c": whole("published", "masg-sam", 0.9, minutes=1.0, peak_gb=1.8) | {"dataset": "promise12"},
+    }
+    for name, one in made.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.json").write_text(json.dumps(one), encoding="utf-8")
+    script("tables").write(tmp_path, tmp_path / "out.md")
+    text = (tmp_path / "out.md").read_text(encoding="utf-8")
+    assert "| 600 | 192 x 256 | 21.1 | – | 1.8 | 4.5 |" in text
+    peers = text[text.index("## Whole methods of others") :]
+    assert "+0.300 (+0.300 to +0.300)" in peers and "| 21.2 | 41.3 |" in peers and "| 21.1 | – |" in peers
+    assert "| PROMISE12, 3 scans | masg-sam | 0 | 0.900" in text
