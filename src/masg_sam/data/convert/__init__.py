@@ -129,8 +129,8 @@ def _write_label(
     found, like = label_on_grid(grids[0], read), grids[1]
     old, new, ending = source.labels, target.labels, target.suffix(label_path(label))
     classes = old.encode(found)
-    whole = isinstance(label, Path) and found is read and suffix_of(label) == ending
-    if whole and same_file_axes(like, found) and _same_values(old, new):
+    fits = found is read and same_file_axes(like, found) and _same_values(old, new)
+    if isinstance(label, Path) and suffix_of(label) == ending and fits:
         _copy(label, stem.with_name(stem.name + ending), link)
         return
     values = np.zeros(MOST_CODES, np.int64)

@@ -12,7 +12,7 @@ from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_
 from masg_sam.data.io import LabelSource, label_names
 from masg_sam.data.io.kinds import case_stem, is_there
 from masg_sam.data.layouts.bids import find_bids, is_bids
-from masg_sam.data.layouts.case import Case, Dataset, fault_of, in_order
+from masg_sam.data.layouts.case import Case, Dataset, fault_of, in_order, place_of
 from masg_sam.data.layouts.folders import (
     LABEL_ENDINGS,
     by_case,
@@ -168,10 +168,9 @@ def _class_names(facts: dict[str, object], folder: Path) -> dict[int, str]:
 
 def _none_left(halves: Sequence[Case], kind: str) -> None:
     if halves:
-        first = halves[0].label or halves[0].images[0]
         raise LayoutError(
             f"{len(halves)} {kind}",
-            path=first.parent,
+            path=place_of(halves[0]).parent,
             found=few([case.name for case in halves]),
             expected="an image and a label of the same name for each case",
             mend=f"rename them alike (a label may end in {', '.join(LABEL_ENDINGS)}), or take them out",

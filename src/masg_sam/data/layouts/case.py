@@ -94,12 +94,17 @@ def in_order(cases: Sequence[Case], mend: str = "rename or take apart") -> tuple
         first, second = double[0]
         raise LayoutError(
             f"cases of the same name: {few([case.name for case, _ in double])}",
-            path=(*second.images, second.label)[0],
-            found=f"also {(*first.images, first.label)[0]}",
+            path=place_of(second),
+            found=f"also {place_of(first)}",
             expected="one file a name, whatever its suffix and folder",
             mend=mend,
         )
     return ordered
+
+
+def place_of(case: Case) -> Path:
+    """Its first image, or without one its label."""
+    return label_path(case.label) if case.label is not None and not case.images else case.images[0]
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
