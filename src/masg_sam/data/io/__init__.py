@@ -245,6 +245,8 @@ def same_file_axes(volume: Volume, other: Volume) -> bool:
 def _read(path: Path, label: bool = False) -> Volume:
     if not is_there(path):
         raise ImageError("no such file", path=path, mend="check the path")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ImageError("neither a file nor a folder", path=path, found="a device or a pipe", mend="copy it to a file")
     kind = format_of(path)
     if kind is None:
         raise ImageError(

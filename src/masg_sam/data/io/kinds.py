@@ -74,7 +74,7 @@ def is_there(path: Path) -> bool:
 
 def is_dicom_file(path: Path) -> bool:
     """Whether a file begins as DICOM does; not the index of a disk, ``DICOMDIR``."""
-    if path.name.upper() == DICOM_INDEX:
+    if path.name.upper() == DICOM_INDEX or not path.is_file():  # a pipe would never end
         return False
     try:
         with path.open("rb") as file:
