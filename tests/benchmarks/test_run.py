@@ -87,7 +87,7 @@ def test_a_step_that_is_done_is_not_repeated(main: Main, tmp_path: Path) -> None
 
 def test_cost_of_a_process_and_its_children(script: Script, tmp_path: Path) -> None:
     """Three seconds of CPU, two of them in a child, are 0.05 minutes; a note that is there is believed."""
-    burn = "import time\nwhile time.process_time() < {}: pass\n"
+    burn = "import time\nwhile time.process_time() < {}: sum(range(100000))\n"  # user time, and little of the system
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn.format(2)!r}])\n"
     once = script("processes").once
     cost = once(tmp_path / "a/note.json", [sys.executable, "-c", child + burn.format(1)])
