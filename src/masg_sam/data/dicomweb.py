@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from masg_sam.data.address import FORM, UID, Address
-from masg_sam.data.io.dicom.series import NO_IMAGES
+from masg_sam.data.io.dicom.headers import NO_IMAGES
 from masg_sam.data.layouts import Case
 from masg_sam.errors import ServerError
 

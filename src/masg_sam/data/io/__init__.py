@@ -229,8 +229,9 @@ def _write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str] 
 
 def _must_suit(path: Path, like: Volume, suffixes: tuple[str, ...]) -> None:
     if suffix_of(path) not in suffixes:
+        kind = "picture" if like.is_picture else "scan"
         raise OutputError(
-            f"a mask of the {'picture' if like.is_picture else 'scan'} {like.path.name} cannot be written in this format",
+            f"a mask of the {kind} {like.path.name} cannot be written in this format",
             path=path,
             found=suffix_of(path) or path.suffix or "no suffix",
             expected=" or ".join(suffixes),
