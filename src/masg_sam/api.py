@@ -73,7 +73,8 @@ def predict(
 
     Args:
         run: folder that :func:`train` wrote, or a hub id.
-        images: files or folders; or one study or series of a PACS, ``dicomweb://HOST:PORT/.../studies/UID``.
+        images: files or folders; of DICOM folders, files, ``.zip``, and ``FOLDER#2`` for the second series in one; or
+            one study or series of a PACS, ``dicomweb://HOST:PORT/.../studies/UID``.
         out: folder of the masks.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         batch_size: slices at a time.

@@ -101,7 +101,11 @@ def train(
 def predict(
     run: Annotated[str, typer.Argument(help="folder that train wrote, or a hub id")],
     images: Annotated[
-        list[str], typer.Argument(help="files or folders of images, or dicomweb://HOST:PORT/.../studies/UID of a PACS")
+        list[str],
+        typer.Argument(
+            help="files or folders of images, folders or .zip of DICOM series (FOLDER#2: the second in it), or "
+            "dicomweb://HOST:PORT/.../studies/UID of a PACS; no labels"
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of the masks")],
     device: Device = "auto",

@@ -150,7 +150,7 @@ class MasgSam:
         """Segment files and write one mask each, exactly on the input's grid.
 
         Args:
-            images: files or folders, or one case; labels are not needed.
+            images: files or folders, of DICOM also ``FOLDER#2``, or one case; labels are not needed.
             out: folder of the masks, made when missing.
             prompts: for the one case there is; or a JSON file of the prompts of any, see
                 :class:`~masg_sam.inference.prompt_file.FilePrompt`.

@@ -54,7 +54,7 @@ def frames_of(series: Series) -> list[Frame]:
         GeometryError: only some slices have a place, or a place that cannot be used.
         ImageError: a damaged file.
     """
-    lost = [name for name in _without_place(series)]
+    lost = list(_without_place(series))
     if len(lost) == len(series.files):
         return []
     if lost:

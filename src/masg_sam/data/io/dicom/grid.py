@@ -48,7 +48,7 @@ def source_datasets(volume: Volume, pixels: bool = False) -> list[Dataset]:
         ImageError: a file is no longer there, or damaged.
     """
     grid: DicomGrid = volume.geometry.header
-    datasets = []
+    datasets: list[Dataset] = []
     for file in grid.files:
         with reading(grid.place.shown(file)):
             datasets.append(dcmread(file, stop_before_pixels=not pixels))

@@ -106,7 +106,7 @@ def _must_be_even(frames: Sequence[Frame], along: np.ndarray, path: Path) -> Non
     gaps = np.diff(along)
     if not len(gaps):
         return
-    double = [f"{frames[i].name} and {frames[i + 1].name}" for i in np.flatnonzero(gaps < SAME_PLACE_MM)]
+    double = [f"{frames[i].name} and {frames[i + 1].name}" for i in np.flatnonzero(gaps < SAME_PLACE_MM).tolist()]
     if double:
         raise GeometryError(
             f"{len(double) + 1} slices of {len(frames)} lie at the place of another",
@@ -126,7 +126,7 @@ def _must_be_even(frames: Sequence[Frame], along: np.ndarray, path: Path) -> Non
 
 def _uneven(frames: Sequence[Frame], gaps: np.ndarray, usual: float, wrong: np.ndarray, path: Path) -> GeometryError:
     missing = int(sum(round(gap / usual) - 1 for gap in gaps[wrong] if gap > MISSING * usual))
-    places = [f"{gaps[i]:g} mm between {frames[i].name} and {frames[i + 1].name}" for i in wrong]
+    places = [f"{gaps[i]:g} mm between {frames[i].name} and {frames[i + 1].name}" for i in wrong.tolist()]
     return GeometryError(
         f"about {missing} slices are missing" if missing else "the distance between slices changes",
         path=path,
