@@ -6,16 +6,18 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("dicomweb_client", reason="the extra dicomweb is not installed")
 
+from masg_sam import api
 from masg_sam.data import dicomweb
 from masg_sam.data.address import parse_address
 from masg_sam.data.dicomweb import Server
-from masg_sam.errors import ServerError
+from masg_sam.errors import ConfigError, OutputError, ServerError
 
 Answer = tuple[int, str, bytes]
 Serve = Callable[[Answer], str]
@@ -92,6 +94,28 @@ def test_each_failure_says_what_it_is(serve: Serve, answer: Answer, words: str) 
 def test_who_was_refused_is_said_without_the_password(serve: Serve) -> None:
     told = refusal(serve((401, "text/plain", b"")), "ann:secret@")
     assert "the user of the address" in told and "secret" not in told and "ann" not in told
+
+
+def test_only_dicom_is_stored(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    server = Server(parse_address("dicomweb://127.0.0.1:9/dicom-web/studies/1.2"))
+    with pytest.raises(OutputError, match="only DICOM"):
+        server.store(tmp_path / "a.png")
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(ServerError, match="no answer"):
+        server.store(tmp_path / "a.dcm")
+
+
+def test_a_call_that_does_not_hang_together_loads_nothing(tmp_path: Path) -> None:
+    address = "dicomweb://127.0.0.1:9/dicom-web/studies/1.2"
+    for images, kind, store, words in (
+        (tmp_path, None, True, "nothing to store"),
+        (address, "nifti", True, "masks as nifti"),
+        ([address, tmp_path], None, False, "beside other images"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            list(api.predict("no run", images, tmp_path / "out", mask_format=kind, store=store))
+    assert not (tmp_path / "out").exists()
 
 
 def test_nobody_there(serve: Serve) -> None:

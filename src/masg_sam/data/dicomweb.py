@@ -16,8 +16,9 @@ from pydicom.errors import InvalidDicomError
 
 from masg_sam.data.address import FORM, UID, Address
 from masg_sam.data.io.dicom.headers import NO_IMAGES
+from masg_sam.data.io.kinds import is_dicom_file
 from masg_sam.data.layouts import Case
-from masg_sam.errors import ServerError
+from masg_sam.errors import OutputError, ServerError
 
 SECONDS = (5, 60)  # until a connection stands, and until the next byte comes
 NOT_DICOMWEB = (
@@ -62,10 +63,15 @@ class Server:
         """Send a DICOM file to the study.
 
         Raises:
+            OutputError: it is no DICOM, as the mask of a picture.
             ServerError: it was not stored.
         """
+        if not is_dicom_file(path):
+            mend = "leave out --store"
+            raise OutputError("only DICOM can be stored; a picture's mask is none", path=path, mend=mend)
+        dataset = dcmread(path)
         with self._asking(f"to store {path.name}"):
-            answer = self._client.store_instances([dcmread(path)], self.address.study)
+            answer = self._client.store_instances([dataset], self.address.study)
         failed = answer.get("FailedSOPSequence") if answer is not None else None
         if failed:
             raise ServerError(

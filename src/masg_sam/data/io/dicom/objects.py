@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydicom import dcmread
@@ -105,29 +104,39 @@ def read_source(path: Path, dataset: Dataset) -> Volume:
         InputError: it cannot be read.
     """
     wanted = series_referred_to(dataset)
-    for folder in _folders(path):
-        for file in sorted(item for item in folder.iterdir() if item.is_file() and is_dicom_file(item)):
+    folders = _folders(path)
+    for folder in folders:
+        for file in (item for item in _visible(folder) if item.is_file() and is_dicom_file(item)):
             with reading(file):
-                uid = str(dcmread(file, specific_tags=["SeriesInstanceUID"]).get("SeriesInstanceUID"))
+                header = dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+                uid = str(header.get("SeriesInstanceUID"))
             if uid in wanted:
                 return read_series(next(series for series in find_series(folder) if series.uid == uid))
     raise LabelError(
         "the series it refers to is not near it",
         path=path,
-        found=few(sorted(_folder.name for _folder in _folders(path))),
+        found=f"DICOM of other series, or none, in {few([folder.name for folder in folders])}",
         expected=f"images of series {' or '.join(sorted(wanted)) or 'that the file does not name'}",
         mend="put the series into images/ (imagesTr/, imagesTs/) beside the folder of labels, or into the same folder",
     )
 
 
-def _folders(path: Path) -> Iterator[Path]:
+def _folders(path: Path) -> list[Path]:
     """Where the series may be; folders named like the case first."""
-    own, above = path.parent, path.parent.parent
-    beside = [item for item in _subfolders(above) if item != own]
+    own = path.parent
+    beside = [item for item in _subfolders(own.parent) if item != own]
     images = [Path(root) for item in beside if item.name in IMAGE_FOLDERS for root, _, _ in os.walk(item)]
     found = [own, *_subfolders(own), *images, *(item for item in beside if item.name not in IMAGE_FOLDERS)]
-    yield from sorted(found, key=lambda folder: folder.name != case_stem(path))
+    return sorted(found, key=lambda folder: folder.name != case_stem(path))
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    return [item for item in _visible(folder) if item.is_dir()]
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What is in a folder, hidden things left out; nothing where it may not be read."""
+    try:
+        return sorted(item for item in folder.iterdir() if not item.name.startswith("."))
+    except OSError:
+        return []
