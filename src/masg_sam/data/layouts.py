@@ -284,7 +284,8 @@ def _no_layout(data: Path) -> LayoutError:
         "no labelled cases in a layout we know",
         path=data,
         found=few(names) or "an empty folder",
-        expected="imagesTr/ and labelsTr/ (nnU-Net, Decathlon; with dataset.json), or images/ and labels/",
+        expected="imagesTr/ and labelsTr/ (nnU-Net, Decathlon; with dataset.json), images/ and labels/, "
+        "or images/ and what COCO, CVAT or LabelMe export",
         mend="put images and labels into two folders, images/ and labels/, with the same file names",
     )
 
