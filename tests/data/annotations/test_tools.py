@@ -386,6 +386,15 @@ def test_labels_to_compare_with_need_no_pictures(given: str, tmp_path: Path) -> 
     np.testing.assert_array_equal(read_label(found["a"]).data[0, 0], EXPECTED)
 
 
+def test_a_folder_of_labelmes_files_alone_may_be_compared_with(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(labelme(shape("polyp", RING)), encoding="utf-8")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "polyp": 3}}))
+    for given in (tmp_path, tmp_path / "a.json"):
+        found, names = find_labels(given)
+        assert (list(found), names) == (["a"], {3: "polyp"})
+        np.testing.assert_array_equal(read_label(found["a"]).data[0, 0], 3 * EXPECTED)
+
+
 def test_two_pictures_of_one_name_cannot_be_compared(tmp_path: Path) -> None:
     images = [entry | {"file_name": f"{entry['id']}/a.png"} for entry in coco()["images"]]
     (tmp_path / "annotations.json").write_text(json.dumps(coco(images=images)), encoding="utf-8")

@@ -13,6 +13,7 @@ from masg_sam.data.annotations.coco import read_coco
 from masg_sam.data.annotations.cvat import read_cvat
 from masg_sam.data.annotations.drawn import DrawnLabel, Picture, Sheet, drawn_label, drawn_values, value_names
 from masg_sam.data.annotations.labelme import read_labelme
+from masg_sam.data.dataset_json import FILE
 from masg_sam.data.io.kinds import SUFFIXES, suffix_of
 from masg_sam.errors import LayoutError, few
 from masg_sam.files import read_json
@@ -122,10 +123,10 @@ def _read_sheet(path: Path) -> Sheet:
 
 
 def _labelme(root: Path, folder: Path) -> Sheet | None:
-    """LabelMe's files of a folder: those that have a picture's name."""
-    files = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    """LabelMe's files of a folder: those that have a picture's name, or all where there are no pictures."""
+    files = [file for file in sorted(folder.glob("[!.]*.json")) if file.name != FILE] if folder.is_dir() else []
     known = _Places(root).named if files else {}
-    named = [file for file in files if file.stem in known and not file.name.startswith(".")]
+    named = [file for file in files if file.stem in known or not known]
     return _of_labelme(folder, named) if named and "shapes" in read_json(named[0], LayoutError) else None
 
 

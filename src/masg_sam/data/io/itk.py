@@ -95,7 +95,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     try:
         reader, _ = _opened(path)
         return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, TypeError) as error:  # the last for keys that are no UTF-8
         raise damaged(path, error, "NRRD or MetaImage") from error
 
 
