@@ -59,7 +59,7 @@ def dataset(root: Path, text: str | bytes | None = None) -> Path:
 
 def pictures(root: Path, name: str = "annotations.json", content: str | bytes = "") -> Path:
     (root / "images").mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(root / "images" / "a.png")
+    Image.fromarray(np.arange(144, dtype=np.uint8).reshape(6, 8, 3)).save(root / "images" / "a.png")
     (root / name).write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     return root
 

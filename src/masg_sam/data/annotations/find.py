@@ -126,7 +126,7 @@ def _labelme(root: Path, folder: Path) -> Sheet | None:
     """LabelMe's files of a folder: those that have a picture's name, or all where there are no pictures."""
     files = [file for file in sorted(folder.glob("[!.]*.json")) if file.name != FILE] if folder.is_dir() else []
     known = _Places(root).named if files else {}
-    named = [file for file in files if file.stem in known or not known]
+    named = [file for file in files if file.stem in known or (not known and is_export(file))]
     return _of_labelme(folder, named) if named and "shapes" in read_json(named[0], LayoutError) else None
 
 
