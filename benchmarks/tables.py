@@ -94,8 +94,8 @@ def whole(heading: str, records: Sequence[Record]) -> str:
     yardsticks = "; ".join(f"{one.title} {one.yardstick:.3f}" for one in known)
     return section(
         heading,
-        "`masg-sam train DATA --out RUN`, `predict`, `evaluate`, nothing set. Compare rows of one commit: what changed\n"
-        "between commits stands in [what was tried](../docs/explanation/what-was-tried.md)."
+        "`masg-sam train DATA --out RUN`, `predict`, `evaluate`, nothing set. Compare rows of one commit: what\n"
+        "changed between commits stands in [what was tried](../docs/explanation/what-was-tried.md)."
         + (f" Yardstick, Dice: {yardsticks}." if yardsticks else ""),
         ["dataset", "method", "seed", "Dice", "HD95 mm", "surface Dice", *COST, "commit"],
         rows,
