@@ -89,14 +89,15 @@ def whole(heading: str, records: Sequence[Record]) -> str:
         cost = [number(record["train"].get(what), 1) for what in ("minutes", "cpu_minutes", "peak_gb")]
         predicted = number(record["predict"]["minutes"], 1)
         size = " x ".join(map(str, record["size"]))
-        rows.append([*names(record), *scores, str(record["steps"]), size, *cost, predicted])
+        rows.append([*names(record), *scores, str(record["steps"]), size, *cost, predicted, record["commit"]])
     known = [DATASETS[name] for name in dict.fromkeys(r["dataset"] for r in records) if DATASETS[name].yardstick]
     yardsticks = "; ".join(f"{one.title} {one.yardstick:.3f}" for one in known)
     return section(
         heading,
-        "`masg-sam train DATA --out RUN`, `predict`, `evaluate`, nothing set."
+        "`masg-sam train DATA --out RUN`, `predict`, `evaluate`, nothing set. Compare rows of one commit: what\n"
+        "changed between commits stands in [what was tried](../docs/explanation/what-was-tried.md)."
         + (f" Yardstick, Dice: {yardsticks}." if yardsticks else ""),
-        ["dataset", "method", "seed", "Dice", "HD95 mm", "surface Dice", *COST],
+        ["dataset", "method", "seed", "Dice", "HD95 mm", "surface Dice", *COST, "commit"],
         rows,
     )
 

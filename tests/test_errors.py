@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from masg_sam import errors
-from masg_sam.errors import InputError, MasgSamError, TrainingError, few
+from masg_sam.errors import DatasetError, InputError, LabelError, MasgSamError, TrainingError, few, together
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MasgSamError)]
 
@@ -48,3 +48,11 @@ def test_every_input_error_takes_the_same_facts(kind: type[InputError]) -> None:
 @pytest.mark.parametrize(("count", "text"), [(0, ""), (1, "a"), (5, "a, b, c, d, e"), (6, "a, b, c, d, e and 1 more")])
 def test_a_message_lists_five_names_at_most(count: int, text: str) -> None:
     assert few(list("abcdef")[:count]) == text
+
+
+def test_errors_together_tell_each() -> None:
+    first, second = LabelError("empty", path="a"), InputError("damaged", path="b", mend="copy it")
+    assert together([first]) is first
+    both = together([first, second], "data")
+    assert isinstance(both, DatasetError) and both.errors == (first, second) and both.path == "data"
+    assert "\na: empty\nb: damaged\n  mend:     copy it" in str(both)

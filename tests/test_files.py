@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from masg_sam.errors import LayoutError, OutputError
-from masg_sam.files import moved_into_place, read_json, write_text
+from masg_sam.files import folder_moved_into_place, moved_into_place, read_json, write_text
 
 
 def test_text_is_written_with_its_folder_and_the_usual_permissions(tmp_path: Path) -> None:
@@ -51,3 +51,30 @@ def test_what_is_no_json_object_is_an_error_of_the_kind_asked_for(text: bytes, t
 def test_json_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match=r"a\.json"):
         read_json(tmp_path / "a.json", LayoutError)
+
+
+@pytest.mark.parametrize("before", ["nothing", "empty"])
+def test_a_folder_is_moved_into_place_whole(before: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if before == "empty":
+        out.mkdir()
+    with folder_moved_into_place(out) as place:
+        (place / "a.txt").write_text("a")
+        assert not (out / "a.txt").exists()
+    assert os.listdir(tmp_path) == ["out"] and os.listdir(out) == ["a.txt"]
+    assert os.access(out, os.X_OK)
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), folder_moved_into_place(tmp_path / "out") as place:
+        (place / "a.txt").write_text("half")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["full", "full/a.txt", "full/a.txt/below"])
+def test_a_folder_that_holds_something_is_refused(name: str, tmp_path: Path) -> None:
+    write_text(tmp_path / "full" / "a.txt", "mine")
+    with pytest.raises(OutputError, match=name), folder_moved_into_place(tmp_path / name):
+        pytest.fail("not reached")
+    assert (tmp_path / "full" / "a.txt").read_text() == "mine" and os.listdir(tmp_path) == ["full"]

@@ -6,6 +6,7 @@ The command line calls these and adds nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from masg_sam.config import Config
+from masg_sam.data.address import Address, is_address, parse_address
+from masg_sam.errors import ConfigError
 from masg_sam.files import PathLike
 from masg_sam.models.checkpoint import load_model
 from masg_sam.segmenter import CaseResult, MasgSam, resolve_device
 
 if TYPE_CHECKING:
     from masg_sam.data.check import TrainingCheck
+    from masg_sam.data.dicomweb import Server
     from masg_sam.evaluation.compare import Comparison
     from masg_sam.evaluation.scores import Evaluation
 
@@ -108,19 +112,63 @@ def predict(
     batch_size: int = 8,
     pictures: bool = False,
     prompts: PathLike | None = None,
+    mask_format: str | None = None,
+    store: bool = False,
 ) -> Iterator[CaseResult]:
     """Segment files with a trained model; see :meth:`MasgSam.predict`.
 
     Args:
         run: folder that :func:`train` wrote, or a hub id.
-        images: files or folders.
+        images: files or folders; of DICOM folders, files, ``.zip``, and ``FOLDER#2`` for the second series in one; or
+            one study or series of a PACS, ``dicomweb://HOST:PORT/.../studies/UID``.
         out: folder of the masks.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         batch_size: slices at a time.
         pictures: write an overlay picture of each case too.
         prompts: JSON file with clicks, boxes and rough masks; none are needed.
+        mask_format: of the masks; that of the images if not given.
+        store: send the results to the PACS that the images came from.
+
+    Raises:
+        ConfigError: an address beside files, or something to store without a PACS to store it in.
+        ServerError: the PACS does not answer, refuses, or does not have the images.
     """
-    yield from MasgSam.from_pretrained(run, device, batch_size).predict(images, out, prompts or (), pictures)
+    address = _server_address(images)
+    if store and (address is None or mask_format not in (None, "dicom-seg", "rtstruct")):
+        raise ConfigError(
+            "nothing to store in a PACS",
+            found="files" if address is None else f"masks as {mask_format}",
+            expected="a dicomweb:// address, and masks as dicom-seg or rtstruct",
+            mend="leave out --store, or change the images or --format",
+        )
+    model = MasgSam.from_pretrained(run, device, batch_size)
+    if address is None:
+        yield from model.predict(images, out, prompts or (), pictures, mask_format)
+        return
+    server = _server(address)
+    with server.retrieve() as case:
+        for result in model.predict(case, out, prompts or (), pictures, mask_format):
+            if store:
+                server.store(Path(out) / result.file)
+            yield result
+
+
+def _server_address(images: PathLike | Sequence[PathLike]) -> Address | None:
+    """The address among the images; ``None`` if all are files."""
+    given = [images] if isinstance(images, str | os.PathLike) else list(images)
+    addresses = [str(one) for one in given if is_address(one)]
+    if addresses and len(given) > 1:
+        raise ConfigError("an address beside other images", found=f"{len(given)} images", mend="predict it by itself")
+    return parse_address(addresses[0]) if addresses else None
+
+
+def _server(address: Address) -> Server:
+    try:
+        from masg_sam.data.dicomweb import Server
+    except ImportError as error:
+        mend = "pip install 'masg-sam[dicomweb]'"
+        raise ConfigError("the library dicomweb-client is not installed", found=error, mend=mend) from error
+    return Server(address)
 
 
 def evaluate(

@@ -134,7 +134,13 @@ def train(
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(help="folder that train wrote, or a hub id")],
-    images: Annotated[list[Path], typer.Argument(help="files or folders of images; labels are not needed")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="files or folders of images, folders or .zip of DICOM series (FOLDER#2: the second in it), or "
+            "dicomweb://HOST:PORT/.../studies/UID of a PACS"
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of the masks")],
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="slices at a time")] = 8,
@@ -142,11 +148,16 @@ def predict(
     prompts: Annotated[
         Path | None, typer.Option(help="JSON file with clicks, boxes, rough masks of some cases")
     ] = None,
+    mask_format: Annotated[
+        str | None,
+        typer.Option("--format", help="nifti, nrrd, mha, png, tiff, dicom-seg, rtstruct; else that of the image"),
+    ] = None,
+    store: Annotated[bool, typer.Option("--store", help="send the results to the PACS too")] = False,
 ) -> None:
     """Segment images; prints one line of JSON a case."""
     from masg_sam import api
 
-    for result in api.predict(run, images, out, device, batch_size, pictures, prompts):
+    for result in api.predict(run, images, out, device, batch_size, pictures, prompts, mask_format, store):
         typer.echo(result.to_json())
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LISTED = 5  # names in a message
+LONGEST = 500  # characters of a line of it
 
 
 class MasgSamError(Exception):
@@ -41,10 +42,10 @@ class InputError(MasgSamError):
         mend: str | None = None,
     ) -> None:
         self.problem, self.path, self.found, self.expected, self.mend = problem, path, found, expected, mend
-        lines = [f"{path}: {problem}" if path is not None else problem]
+        lines = [f"{_cut(path)}: {_cut(problem)}" if path is not None else _cut(problem)]
         for name, value in (("found", found), ("expected", expected), ("mend", mend)):
             if value is not None:
-                lines.append(f"  {name + ':':<10}{value}")
+                lines.append(f"  {name + ':':<10}{_cut(value)}")
         super().__init__("\n".join(lines))
 
 
@@ -90,6 +91,10 @@ class OutputError(InputError):
     """The place to write to cannot be used."""
 
 
+class ServerError(InputError):
+    """A PACS does not answer, refuses, or does not have what is asked for."""
+
+
 class TrainingError(MasgSamError):
     """Training broke down: a loss that is not finite, say."""
 
@@ -116,3 +121,9 @@ def together(errors: Sequence[InputError], path: str | Path | None = None) -> In
 def few(names: Sequence[str]) -> str:
     """The first five names, and how many more there are, for messages."""
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+
+
+def _cut(value: object) -> str:
+    """A file may hold names of any length; a message does not."""
+    lines = str(value).split("\n")
+    return "\n".join(line if len(line) <= LONGEST else line[:LONGEST] + " ..." for line in lines)

@@ -14,6 +14,7 @@ from typing import Any
 from masg_sam.errors import InputError, OutputError
 
 PathLike = str | os.PathLike[str]
+MOST_TEXT = 256 * 2**20  # bytes of a JSON or XML file
 
 
 @contextmanager
@@ -90,13 +91,25 @@ def read_json(path: Path, kind: type[InputError] = InputError, mend: str = "mend
     Raises:
         InputError: of the kind asked for, if it is none.
     """
+    refuse_large(path, kind)
     try:
         facts = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise kind("cannot be read as JSON", path=path, found=error, mend=mend) from error
     if not isinstance(facts, dict):
         raise kind("is not a JSON object", path=path, found=type(facts).__name__, expected="{...}", mend=mend)
     return facts
+
+
+def refuse_large(path: Path, kind: type[InputError] = InputError) -> None:
+    """Refuse a JSON or XML file that is larger than can be meant.
+
+    Raises:
+        InputError: of the kind asked for, if it is.
+    """
+    if path.is_file() and path.stat().st_size > MOST_TEXT:
+        found, expected = f"{path.stat().st_size} bytes", f"at most {MOST_TEXT}"
+        raise kind("larger than can be meant", path=path, found=found, expected=expected, mend="split it")
 
 
 def _usual_mode(folder: Path) -> int:

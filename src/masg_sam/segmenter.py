@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from masg_sam.data.io import file_slice, mask_suffix, merge_channels, read_image, write_label
+from masg_sam.data.io import (
+    MASK_FORMATS,
+    check_format,
+    file_slice,
+    mask_suffix,
+    merge_channels,
+    read_image,
+    write_label,
+)
 from masg_sam.data.layouts import Case, find_images
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import InputError, OutputError
@@ -46,7 +54,7 @@ class CaseResult:
             cases; ``None`` where it cannot be said.
         warnings: what to know before trusting the mask, one sentence each.
         label_next: the slices most worth labelling, the most doubtful first, numbered as in the file from 0.
-        images: absolute paths of its image, one file a channel.
+        images: absolute paths of its image, one file a channel; the address of one that came from a server.
         seconds: from reading to writing.
     """
 
@@ -133,27 +141,33 @@ class MasgSam:
 
     def predict(
         self,
-        images: PathLike | Sequence[PathLike],
+        images: PathLike | Sequence[PathLike] | Case,
         out: PathLike,
         prompts: Sequence[UserPrompt] | PathLike = (),
         pictures: bool = False,
+        mask_format: str | None = None,
     ) -> Iterator[CaseResult]:
         """Segment files and write one mask each, exactly on the input's grid.
 
         Args:
-            images: files or folders; labels are not needed.
+            images: files or folders, of DICOM also ``FOLDER#2``; or one case. Labels are not needed.
             out: folder of the masks, made when missing.
             prompts: for the one case there is; or a JSON file of the prompts of any, see
                 :class:`~masg_sam.inference.prompt_file.FilePrompt`.
             pictures: write an overlay picture beside each mask too.
+            mask_format: of the masks: ``nifti``, ``nrrd``, ``mha``, ``png``, ``dicom-seg``, ``rtstruct``; that of
+                the images if not given.
 
         Yields:
             The result of each case, as soon as its mask is written.
 
         Raises:
+            ConfigError, OutputError: a format that is none, or does not fit an image; nothing is done.
             InputError: at the end, if a case could not be read; all the others are done by then.
         """
-        cases, folder = find_images(_paths(images)), Path(out)
+        cases, folder = (images,) if isinstance(images, Case) else find_images(_paths(images)), Path(out)
+        if mask_format is not None:
+            check_format(mask_format, [path for case in cases for path in case.images])
         prompts_of = self._prompts(prompts, cases)
         _check_masks_folder(cases, folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +176,7 @@ class MasgSam:
         failed: list[InputError] = []
         for case in cases:
             try:
-                result = self._predict_case(case, folder, prompts_of, pictures)
+                result = self._predict_case(case, folder, prompts_of, pictures, mask_format)
             except InputError as error:
                 log.error("%s", error)
                 failed.append(error)
@@ -192,13 +206,16 @@ class MasgSam:
             )
         return lambda case, volume: prompts
 
-    def _predict_case(self, case: Case, folder: Path, prompts_of: PromptsOf, pictures: bool) -> CaseResult:
+    def _predict_case(
+        self, case: Case, folder: Path, prompts_of: PromptsOf, pictures: bool, mask_format: str | None
+    ) -> CaseResult:
         started = time.monotonic()
         volume = merge_channels([read_image(path) for path in case.images])
         found = self.predictor.segment(volume, prompts_of(case.name, volume))
         labels = self.model.task.labels
-        path = folder / f"{case.name}{mask_suffix(volume)}"
-        write_label(labels.decode(found.mask), volume, path)
+        suffix = MASK_FORMATS[mask_format] if mask_format else mask_suffix(volume)
+        path = folder / f"{case.name}{suffix}"
+        write_label(labels.decode(found.mask), volume, path, dict(zip(labels.values, labels.names, strict=True)))
         if pictures:
             from masg_sam.inference.overlay import write_overlay
 
@@ -216,7 +233,7 @@ class MasgSam:
             dict(zip(labels.names, assessment.expected_dice, strict=True)),
             assessment.warnings,
             [file_slice(volume, self.model.task.axis, number) for number in assessment.label_next],
-            [str(image.resolve()) for image in case.images],
+            [case.source] if case.source else [str(image.resolve()) for image in case.images],
             round(time.monotonic() - started, 3),
         )
 
@@ -244,7 +261,7 @@ def _check_masks_folder(cases: Sequence[Case], folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError("not a folder", path=folder, found="a file", mend="give --out another name")
     for case in cases:
-        if any(path.parent.resolve() == folder.resolve() for path in case.images):
+        if any(folder.resolve() in (path.parent.resolve(), path.resolve()) for path in case.images):
             raise OutputError(
                 "masks would lie among the images, and might replace them",
                 path=folder,

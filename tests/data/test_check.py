@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 
 import nibabel as nib
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masg_sam.data.check import Finding, TrainingCheck, check_training, guess_modality
-from masg_sam.data.layouts import Case, Dataset, find_images, find_labels, find_training_cases
-from masg_sam.errors import GeometryError, ImageError, LabelError, LayoutError
+from masg_sam.data.check import Finding, TrainingCheck, cases, check_training, examine_folder, guess_modality
+from masg_sam.data.io import read_image
+from masg_sam.data.layouts import Case, Dataset, find_images, find_labels, find_training_cases, look_for_cases
+from masg_sam.data.volume import Volume
+from masg_sam.errors import DatasetError, GeometryError, ImageError, LabelError, LayoutError
 
 SHAPE = (6, 5, 4)
 
@@ -51,22 +54,25 @@ def test_an_empty_label_is_warned_of(tmp_path: Path) -> None:
     case(tmp_path, "a", [1])
     case(tmp_path, "b", [])
     message = "b: the label is empty; the case only teaches background"
-    assert check(tmp_path).findings == [Finding("warning", "b", message)]
+    advice = "see whether the right label was exported, or take the case out"
+    assert check(tmp_path).findings == [Finding("warning", "b", message, advice)]
 
 
 def test_a_class_that_no_label_shows_is_warned_of(tmp_path: Path) -> None:
     case(tmp_path, "a", [1])
     found = check(tmp_path, liver=1, spleen=2)
-    assert found.findings == [Finding("warning", None, "no label shows spleen: the model cannot learn it")]
+    advice = "label it in some cases, or take it out of `labels` in dataset.json"
+    assert found.findings == [Finding("warning", None, "no label shows spleen: the model cannot learn it", advice)]
     assert found.label_map.num_classes == 2
 
 
 def test_the_same_image_twice_is_warned_of(tmp_path: Path) -> None:
-    image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    image = np.random.default_rng(0).normal(100, 10, SHAPE).astype(np.float32)
     case(tmp_path, "a", [1], image)
     case(tmp_path, "b", [1], image)
     case(tmp_path, "c", [1])
-    assert check(tmp_path).findings == [Finding("warning", "b", "b: the same image as a")]
+    advice = "take one of them out"
+    assert check(tmp_path).findings == [Finding("warning", "b", "b: the same image as a", advice)]
 
 
 @pytest.mark.parametrize(("spacing", "warned"), [(1.9, False), (2.1, True), (0.4, True)])
@@ -145,6 +151,97 @@ def test_a_case_without_a_label(tmp_path: Path) -> None:
         check_training(Dataset(tmp_path, "folders", (Case("a", (image,), None),), {}, ()))
 
 
+# --- all at once -----------------------------------------------------------------------------------------------
+
+
+def broken(root: Path) -> Path:
+    """Five cases, four of them wrong, one of these in two ways; one label without its image."""
+    for name in "abcd":
+        case(root, name, [1])
+    case(root, "b", [1, 7])
+    case(root, "c", [1], np.full(SHAPE, np.nan, np.float32))
+    nib.save(nib.Nifti1Image(np.full(SHAPE, 0.5, np.float32), np.eye(4)), root / "labels" / "c.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), np.diag([1, 1, 2, 1])), root / "labels" / "d.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), np.eye(4)), root / "labels" / "e.nii.gz")
+    (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1}}), encoding="utf-8")
+    return root
+
+
+def test_every_error_of_every_case_is_told(tmp_path: Path) -> None:
+    found = examine_folder(broken(tmp_path))
+    assert [(f.level, f.case) for f in found.findings] == [("error", name) for name in "bccde"]
+    files = ["labels/b", "images/c", "labels/c", "labels/d", "labels/e"]
+    words = ["name no class", "not numbers", "not whole numbers", "another spacing than", "no image for this label"]
+    for finding, file, word in zip(found.findings, files, words, strict=True):
+        assert finding.message.startswith(f"{tmp_path / file}.nii.gz: ") and word in finding.message
+        assert finding.advice
+    assert found.findings[0].message.endswith("; found 7 (1 voxels); expected 0, 1 (liver)")
+    assert found.findings[0].advice == "add them to `labels` in dataset.json, or mend the label"
+    assert [facts.name for facts in found.cases] == ["a", "b", "d"]
+
+
+def test_several_errors_are_raised_as_one(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="5 errors in the dataset") as caught:
+        check_training(look_for_cases(broken(tmp_path)))
+    assert [type(error) for error in caught.value.errors] == [
+        LabelError, ImageError, LabelError, GeometryError, LayoutError
+    ]  # fmt: skip
+    assert str(tmp_path / "labels" / "d.nii.gz") in str(caught.value) and str(caught.value).count("mend:") == 6
+
+
+def test_every_file_is_read_once_and_one_case_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        case(tmp_path, name, [1])
+    read: list[str] = []
+    alive: list[weakref.ref[Volume]] = []
+    most = 0
+
+    def counted(path: Path) -> Volume:
+        nonlocal most
+        read.append(path.name)
+        volume = read_image(path)
+        alive.append(weakref.ref(volume))
+        most = max(most, sum(one() is not None for one in alive))
+        return volume
+
+    monkeypatch.setattr(cases, "read_image", counted)
+    check(tmp_path)
+    assert read == ["a.nii.gz", "b.nii.gz", "c.nii.gz"] and most == 1
+
+
+def test_a_layout_that_cannot_be_read_is_the_one_finding(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1])
+    (tmp_path / "dataset.json").write_text("{", encoding="utf-8")
+    (finding,) = examine_folder(tmp_path).findings
+    assert finding.level == "error" and "cannot be read as JSON" in finding.message
+    with pytest.raises(LayoutError, match="no such folder"):
+        examine_folder(tmp_path / "nowhere")
+
+
+def test_every_channel_is_looked_at(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1])
+    first, second = (tmp_path / "images" / f"a_000{i}.nii.gz" for i in range(2))
+    (tmp_path / "images" / "a.nii.gz").rename(first)
+    nib.save(nib.Nifti1Image(np.arange(120, dtype=np.int16).reshape(SHAPE), np.eye(4)), second)
+    found = examine_folder(tmp_path)
+    assert found.findings == [] and (found.cases[0].channels, len(found.cases[0].ranges)) == (2, 2)
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.int16), np.diag([1, 1, 3, 1])), second)
+    (finding,) = examine_folder(tmp_path).findings
+    assert finding.message.startswith(f"{second}: another spacing than a_0000.nii.gz")
+
+
+def test_what_nobody_labelled_is_a_value_like_others(tmp_path: Path) -> None:
+    case(tmp_path, "a", [1, 3])
+    assert check(tmp_path, liver=1, ignore=3).findings == []
+
+
+def test_a_class_in_several_pieces_is_none(tmp_path: Path) -> None:
+    values = [0] * 120
+    values[0], values[60], values[119] = 1, 1, 1
+    case(tmp_path, "a", values)
+    assert check(tmp_path).findings == []
+
+
 # --- modality --------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +250,13 @@ def test_air_says_computed_tomography(least: int, modality: str, tmp_path: Path)
     case(tmp_path, "a", [1], np.linspace(least, 500, 120).astype(np.float32).reshape(SHAPE))
     dataset = find_training_cases(tmp_path)
     assert guess_modality(dataset, check_training(dataset)) == modality
+
+
+def test_colours_name_no_modality(tmp_path: Path) -> None:
+    pictures(tmp_path, "a", (8, 8, 3))
+    dataset = find_training_cases(tmp_path)
+    named = Dataset(dataset.root, dataset.layout, dataset.cases, {}, ("R", "G", "B"))
+    assert guess_modality(named, check_training(named)) == "medical"
 
 
 @pytest.mark.parametrize(("given", "expected"), [("ct", "CT"), ("Computed Tomography", "CT"), ("T2", "T2")])
@@ -167,7 +271,7 @@ def test_the_name_of_the_channel_says_the_modality(given: str, expected: str, tm
 
 
 @pytest.mark.parametrize(
-    ("name", "layout", "cases", "classes", "modality"),
+    ("name", "layout", "count", "classes", "modality"),
     [
         ("la4", "nnunet", 4, 1, "LGE-MRI"),
         ("kvasir20", "folders", 20, 1, "medical"),
@@ -176,11 +280,11 @@ def test_the_name_of_the_channel_says_the_modality(given: str, expected: str, tm
     ],
 )
 def test_real_datasets_are_found_and_pass(
-    real_data: Path, name: str, layout: str, cases: int, classes: int, modality: str
+    real_data: Path, name: str, layout: str, count: int, classes: int, modality: str
 ) -> None:
     dataset = find_training_cases(real_data / name)
     found = check_training(dataset)
-    assert (dataset.layout, len(found.cases), found.label_map.num_classes) == (layout, cases, classes)
+    assert (dataset.layout, len(found.cases), found.label_map.num_classes) == (layout, count, classes)
     assert all(facts.labelled for facts in found.cases)
     assert not [finding for finding in found.findings if finding.level == "warning"]
     assert guess_modality(dataset, found) == modality

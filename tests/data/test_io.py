@@ -456,13 +456,6 @@ def test_half_a_tiff_is_not_filled_up_with_zeros(options: dict[str, Any], tmp_pa
         read_image(tmp_path / "a.tif")
 
 
-def test_a_stack_of_pictures_is_refused_with_advice(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6, 7), np.uint8))
-    with pytest.raises(ImageError, match="not one picture") as caught:
-        read_image(tmp_path / "a.tif")
-    assert "page" in str(caught.value.mend)
-
-
 @pytest.mark.parametrize(("values", "mode"), [([0, 255], "L"), ([0, 300], "I;16")])
 def test_picture_masks_are_png_without_loss(values: list[int], mode: str, tmp_path: Path) -> None:
     volume = read_image(picture(tmp_path, np.zeros((6, 7, 3), np.uint8), "a.jpg"))

@@ -38,6 +38,43 @@ def test_help_and_version_answer_without_torch() -> None:
     assert package.__version__ in masg_sam("--version").stdout
 
 
+def test_check(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    data = make_dataset()
+    good = masg_sam("check", data, "--json", "--out", tmp_path / "out")
+    assert good.returncode == 0, good.stderr
+    found = json.loads(good.stdout)
+    assert found["ok"] and found["findings"] == [] and len(found["cases"]) == 2
+    assert json.loads((tmp_path / "out" / "check.json").read_text()) == found
+    assert {path.name for path in (tmp_path / "out" / "pictures").iterdir()} == {"case0.png", "case1.png"}
+
+    (data / "labelsTr" / "case0.nii.gz").write_bytes(b"x")
+    (data / "labelsTr" / "case1.nii.gz").unlink()
+    bad = masg_sam("check", data, "--json")
+    assert bad.returncode == 2 and bad.stderr == ""
+    assert [finding["case"] for finding in json.loads(bad.stdout)["findings"]] == ["case0", "case1"]
+    shown = masg_sam("check", data)
+    assert shown.returncode == 2 and "2 cases: 2 errors" in shown.stdout
+    refused = masg_sam("train", data, "--out", tmp_path / "run")
+    assert refused.returncode == 2 and "2 errors in the dataset" in refused.stderr
+    assert "case0.nii.gz" in refused.stderr and "no label for this case" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_convert_and_train_on_what_it_wrote(
+    make_dataset: Callable[..., Path], flags: list[str], tmp_path: Path
+) -> None:
+    data, out = make_dataset(), tmp_path / "out"
+    converted = masg_sam("convert", data, out, "--to", "folders", "--link")
+    assert converted.returncode == 0, converted.stderr
+    assert (out / "images" / "case0.nii.gz").samefile(data / "imagesTr" / "case0_0000.nii.gz")
+    (tmp_path / "list.csv").write_text("image,label\nout/images/case0.nii.gz,out/labels/case0.nii.gz\n")
+    trained = masg_sam("train", tmp_path / "list.csv", "--out", tmp_path / "run", *flags)
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["layout"] == "list"
+    again = masg_sam("convert", data, out, "--to", "msd")
+    assert again.returncode == 2 and "not an empty folder" in again.stderr
+
+
 def test_train_predict_evaluate(make_dataset: Callable[..., Path], flags: list[str], tmp_path: Path) -> None:
     data, run, masks = make_dataset(classes=2), tmp_path / "run", tmp_path / "masks"
     trained = masg_sam("train", data, "--out", run, *flags)
@@ -151,6 +188,8 @@ def test_prompts_from_a_file(make_dataset: Callable[..., Path], flags: list[str]
         (["compare", "a=nowhere", "b=nowhere"], "--labels"),
         (["compare", "nowhere.json", "b=nowhere"], "nowhere.json"),
         (["report", "nowhere"], "neither"),
+        (["check", "nowhere"], "no such"),
+        (["convert", "data", "out", "--to", "nifti"], "no such layout"),
         (["train", "data", "--out", "run", "--model.encoder.weights", "/missing.pt"], "no such weights"),
     ],
 )

@@ -12,7 +12,7 @@ from masg_sam.files import read_json
 IGNORE = "ignore"  # nnU-Net's name for voxels that nobody labelled
 FILE = "dataset.json"
 MOST_VALUE, MOST_CLASSES = 2**16 - 1, 255  # what a mask file and our uint8 masks can hold
-WHOLE = re.compile(r"\d+")
+WHOLE = re.compile(r"[0-9]{1,9}")
 
 
 def read_dataset_json(folder: Path) -> dict[str, Any]:
@@ -61,6 +61,11 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
             expected=f"1 to {MOST_CLASSES}",
         )
     return dict(sorted(names.items()))
+
+
+def plain(name: str) -> str:
+    """A class name as it is compared: case, spaces, hyphens and underscores make no difference."""
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()
 
 
 def channel_names(facts: dict[str, Any]) -> tuple[str, ...]:
@@ -118,11 +123,16 @@ def _value_and_name(path: Path, key: str, entry: object) -> tuple[int, str]:
 def _inside(folder: Path, name: str) -> Path:
     """A path of dataset.json, which may not lead out of its folder."""
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+        path.is_file()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, links in a circle
+        inside = False
+    if not inside:
         raise LayoutError(
-            "a path leads out of the dataset",
+            "a path leads out of the dataset, or nowhere",
             path=folder / FILE,
             found=name,
-            mend="copy the file into the dataset",
+            mend="copy the file into the dataset, and name it from there",
         )
     return path

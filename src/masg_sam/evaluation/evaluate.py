@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masg_sam.data.io import read_label
+from masg_sam.data.io import LabelSource, is_loose, label_on_grid, read_label
 from masg_sam.data.labels import IGNORED, LabelMap, fit_label_map
 from masg_sam.data.layouts import find_labels
 from masg_sam.data.volume import Volume
@@ -48,11 +48,20 @@ def evaluate(
     reader = ClassReader(label_map, bool(truth_names), masks, mask_names, predictions)
     cases, pictures = [], []
     for case, (mask, truth) in pairs.items():
-        label = read_label(truth)
+        label = _read_truth(truth, mask, truth_names)
         pictures.append(label.is_picture)
         cases.append(CaseScores(case, _score_case(reader.read(mask, label), label, label_map, tolerance_mm)))
     notes = reader.notes + _notes(masks, pairs, pictures)
     return Evaluation(cases, tolerance_mm, notes, "pixels" if all(pictures) else "mm")
+
+
+def _read_truth(truth: LabelSource, mask: MaskFiles, names: Mapping[int, str]) -> Volume:
+    """A label; on the grid of its mask where its own file does not tell the whole grid."""
+    label = read_label(truth, names=names or None)
+    if isinstance(mask, dict) or not is_loose(label):
+        return label
+    whole = read_label(mask)
+    return label_on_grid(whole, label) if np.less_equal(label.shape, whole.shape).all() else label
 
 
 def _score_case(
@@ -70,7 +79,7 @@ def _score_case(
     return scores
 
 
-def _fit(pairs: Mapping[str, tuple[MaskFiles, Path]], mask_names: Mapping[int, str], labels: Path) -> LabelMap:
+def _fit(pairs: Mapping[str, tuple[MaskFiles, LabelSource]], mask_names: Mapping[int, str], labels: Path) -> LabelMap:
     """What the values of labels without names mean; names are borrowed from the masks, where they have some.
 
     A mask's names alone do not say what the labels hold: those of a model trained on JPEG masks call 255 the
@@ -80,7 +89,7 @@ def _fit(pairs: Mapping[str, tuple[MaskFiles, Path]], mask_names: Mapping[int, s
     values = {value for path in truths for value in np.unique(read_label(path).data).tolist()}
     if mask_names and values <= {0, *mask_names}:
         return LabelMap.from_names(mask_names)
-    files = truths if values - {0} else [mask for mask, _ in pairs.values() if isinstance(mask, Path)]
+    files = truths if values - {0} else [mask for mask, _ in pairs.values() if not isinstance(mask, dict)]
     try:
         found, _ = fit_label_map((read_label(path) for path in files), {})
     except LabelError as error:
@@ -94,8 +103,8 @@ def _fit(pairs: Mapping[str, tuple[MaskFiles, Path]], mask_names: Mapping[int, s
 
 
 def _pairs(
-    masks: Mapping[str, MaskFiles], truths: Mapping[str, Path], *, both_files: bool, folder: Path
-) -> dict[str, tuple[MaskFiles, Path]]:
+    masks: Mapping[str, MaskFiles], truths: Mapping[str, LabelSource], *, both_files: bool, folder: Path
+) -> dict[str, tuple[MaskFiles, LabelSource]]:
     """Mask and label of every labelled case; two single files belong together whatever they are called."""
     if both_files:
         (case, truth), (mask,) = next(iter(truths.items())), masks.values()
@@ -113,7 +122,7 @@ def _pairs(
 
 
 def _notes(
-    masks: Mapping[str, MaskFiles], pairs: Mapping[str, tuple[MaskFiles, Path]], pictures: list[bool]
+    masks: Mapping[str, MaskFiles], pairs: Mapping[str, tuple[MaskFiles, LabelSource]], pictures: list[bool]
 ) -> list[str]:
     notes = []
     used = [mask for mask, _ in pairs.values()]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from masg_sam.data.dataset_json import class_names
-from masg_sam.data.io import case_stem, read_label, same_grid, suffix_of
+from masg_sam.data.dataset_json import class_names, plain
+from masg_sam.data.io import LabelSource, case_stem, label_on_grid, read_label, suffix_of
 from masg_sam.data.labels import MOST_CODES, LabelMap
 from masg_sam.data.layouts import find_labels, labels_folder
 from masg_sam.data.volume import Volume
 from masg_sam.errors import LabelError, LayoutError, few
 from masg_sam.files import read_json
 
-MaskFiles = Path | dict[str, Path]  # a file of all classes, or a file for each class's plain name
+MaskFiles = LabelSource | dict[str, LabelSource]  # one for all classes, or a file for each class's plain name
 SEGMENTATIONS = "segmentations"  # between case and class files, in TotalSegmentator's own dataset
 BLACK_AND_WHITE = {0, 1, 255}
 
@@ -72,7 +71,7 @@ class ClassReader:
         names: Mapping[int, str],
         folder: Path,
     ) -> None:
-        self.label_map = label_map
+        self.label_map, self.names = label_map, dict(names)
         self.notes: list[str] = []
         self.own: LabelMap | None = None  # of the masks, where it is not that of the labels
         self.lookup = _lookup(range(label_map.num_classes + 1))
@@ -89,13 +88,13 @@ class ClassReader:
             self._compare(by_class, folder)
         elif named and names and LabelMap.from_names(names) != label_map:
             self.own = LabelMap.from_names(names)
-            places = {_plain(name): k for k, name in enumerate(label_map.names, start=1)}
-            self.lookup = _lookup([0, *(places.get(_plain(name), 0) for name in self.own.names)])
+            places = {plain(name): k for k, name in enumerate(label_map.names, start=1)}
+            self.lookup = _lookup([0, *(places.get(plain(name), 0) for name in self.own.names)])
             if label_map.num_classes == self.own.num_classes == 1 and not self.lookup.any():
                 self.lookup = _lookup([0, 1])
                 self.notes.append(f"{self.own.names[0]} of the masks is taken for {label_map.names[0]} of the labels")
             else:
-                self._compare({_plain(name) for name in self.own.names}, folder)
+                self._compare({plain(name) for name in self.own.names}, folder)
 
     def read(self, files: MaskFiles, truth: Volume) -> Iterator[np.ndarray]:
         """Masks of the classes 1..K of one case, each ``Z x Y x X`` of bool.
@@ -103,20 +102,20 @@ class ClassReader:
         Raises:
             InputError: a file that cannot be read, on another grid, or with values that name no class.
         """
-        if isinstance(files, Path):
-            encoded = self._encode(_on_grid(files, truth))
+        if not isinstance(files, dict):
+            encoded = self._encode(_on_grid(files, truth, self.names))
             yield from (encoded == k for k in range(1, self.label_map.num_classes + 1))
             return
         for name in self.label_map.names:
-            file = files.get(_plain(name))
-            yield np.zeros(truth.shape, bool) if file is None else _on_grid(file, truth).data[0] > 0
+            file = files.get(plain(name))
+            yield np.zeros(truth.shape, bool) if file is None else _on_grid(file, truth, {}).data[0] > 0
 
     def _encode(self, mask: Volume) -> np.ndarray:
         return self.lookup[encode_mask(mask, self.own or self.label_map)]
 
     def _compare(self, found: set[str], folder: Path) -> None:
         """Note the classes that only one side has."""
-        wanted = {_plain(name): name for name in self.label_map.names}
+        wanted = {plain(name): name for name in self.label_map.names}
         missing = [name for plain, name in wanted.items() if plain not in found]
         if len(missing) == len(wanted):
             raise LabelError(
@@ -148,13 +147,11 @@ def _lookup(classes: Iterable[int]) -> np.ndarray:
     return table
 
 
-def _on_grid(path: Path, truth: Volume) -> Volume:
-    mask = read_label(path)
-    same_grid(truth, mask)
-    return mask
+def _on_grid(source: LabelSource, truth: Volume, names: Mapping[int, str]) -> Volume:
+    return label_on_grid(truth, read_label(source, truth, names or None))
 
 
-def _class_folders(path: Path) -> dict[str, dict[str, Path]]:
+def _class_folders(path: Path) -> dict[str, dict[str, LabelSource]]:
     """``case/class.nii.gz`` or ``case/segmentations/class.nii.gz``; nothing where the folder itself holds masks."""
     folders = [item for item in sorted(path.iterdir()) if item.is_dir() and not item.name.startswith(".")]
     if any(suffix_of(item) for item in path.iterdir() if item.is_file()):
@@ -166,9 +163,5 @@ def _class_folders(path: Path) -> dict[str, dict[str, Path]]:
         inner = folder / SEGMENTATIONS if (folder / SEGMENTATIONS).is_dir() else folder
         files = [item for item in sorted(inner.iterdir()) if item.is_file() and suffix_of(item)]
         if files:
-            cases[folder.name] = {_plain(case_stem(file)): file for file in files}
+            cases[folder.name] = {plain(case_stem(file)): file for file in files}
     return cases
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().lower()

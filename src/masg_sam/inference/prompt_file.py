@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError, model_validator
 
-from masg_sam.data.io import read_label, same_grid, voxel_from_file
+from masg_sam.data.io import label_on_grid, read_label, voxel_from_file
 from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError
 from masg_sam.files import read_json
@@ -113,6 +113,5 @@ class PromptFile:
         if prompt.box is not None:
             start, end = (voxel_from_file(volume, corner) for corner in prompt.box)
             return Box(start, end, prompt.name)
-        mask = read_label(self.path.parent / prompt.mask)
-        same_grid(volume, mask)
+        mask = label_on_grid(volume, read_label(self.path.parent / prompt.mask, volume))
         return RoughMask(mask.data[0] > 0, prompt.name)

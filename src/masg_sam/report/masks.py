@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from masg_sam.data.io import merge_channels, read_image, read_label
+from masg_sam.data.io import is_there, label_on_grid, merge_channels, read_image, read_label
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.layouts import find_labels
 from masg_sam.errors import InputError, MasgSamError
@@ -79,15 +80,19 @@ def _add_masks(
     for result in order[: limits.cases]:
         paths = [Path(path) for path in result.get("images") or []]
         mask_path = masks.get(result["case"])
-        if not paths or not all(path.is_file() for path in paths) or not isinstance(mask_path, Path):
+        if not paths or not all(is_there(path) for path in paths) or not isinstance(mask_path, Path):
             gone += 1
             continue
-        volume, mask = merge_channels([read_image(path) for path in paths]), read_label(mask_path)
+        volume = merge_channels([read_image(path) for path in paths])
+        mask = read_label(mask_path, volume, mask_names or None)
         classes = LabelMap.from_names(mask_names or {int(v): str(v) for v in np.unique(mask.data) if v})
         layers = {"prediction": encode_mask(mask, classes)}
         if result["case"] in truths:
             reader = ClassReader(classes, bool(mask_names), truths, truth_names, folder)
             layers["label"] = _painted(reader.read(truths[result["case"]], mask))
+        layers = {
+            name: label_on_grid(volume, replace(mask, data=layer[None])).data[0] for name, layer in layers.items()
+        }
         axis = model.model.task.axis if model else 0
         caption = _caption(result, scores)
         report.pictures.append(case_pictures(result["case"], caption, volume, layers, axis, limits.slices))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from masg_sam.data.io import merge_channels, read_image, read_label
+from masg_sam.data.check import read_case
 from masg_sam.data.layouts import find_training_cases
 from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError
@@ -52,10 +52,9 @@ def report_run(folder: Path, limits: Limits, device: str) -> Report:
         report.missing.append(f"Pictures of training cases: {error.problem} ({error.path}).")
     rows: list[list[Value]] = []
     for case in cases[:TRAINING_CASES]:
-        volume = merge_channels([read_image(path) for path in case.images])
-        label = task.labels.encode(read_label(case.label)) if case.label else None
+        volume, label = read_case(case)
         found = model.predictor.segment(volume).mask
-        masks = {"prediction": found} | ({"label": label} if label is not None else {})
+        masks = {"prediction": found, "label": task.labels.encode(label)}
         caption = "a training case: the model has seen it"
         report.pictures.append(case_pictures(case.name, caption, volume, masks, task.axis, limits.slices))
         if not report.maps:

@@ -16,7 +16,7 @@ from masg_sam.data.check.splits import Twins
 from masg_sam.data.labels import LabelMap, fit_label_map
 from masg_sam.data.layouts import Case, Dataset, look_for_cases
 from masg_sam.data.volume import Volume
-from masg_sam.errors import InputError, LabelError, LayoutError, together
+from masg_sam.errors import InputError, LabelError, together
 
 COLOURS = (("r", "g", "b"), ("red", "green", "blue"))  # channels of these names name no modality
 
@@ -98,7 +98,7 @@ def examine_folder(data: Path) -> TrainingCheck:
     """
     try:
         dataset = look_for_cases(data)
-    except LayoutError as error:
+    except InputError as error:
         if not data.exists():
             raise
         unknown = Dataset(data, "unknown", (), {}, ())

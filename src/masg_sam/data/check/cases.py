@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from masg_sam.data.io import merge_channels, read_image, read_label, same_grid
+from masg_sam.data.io import label_on_grid, merge_channels, read_image, read_label
 from masg_sam.data.layouts import Case, fault_of
 from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError, together
@@ -19,7 +19,8 @@ AIR_HU = -300.0  # only air and lung lie below, in Hounsfield units
 RAISED_HU = (900.0, 1200.0)  # where soft tissue lies when 1024 was added
 SAMPLED = 1_000_000  # voxels at most, that percentiles are taken from
 
-Given, Read = TypeVar("Given"), TypeVar("Read")
+Given = TypeVar("Given")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ def look_at(case: Case) -> Look:
     if channels and len(channels) == len(case.images):
         look.image = look.tried(merge_channels, channels)
     if case.label is not None:
-        look.label = look.tried(read_label, case.label)
+        look.label = look.tried(lambda path: read_label(path, look.image, case.label_names or None), case.label)
     if look.image is not None and look.label is not None:
         image = look.image
-        look.tried(lambda label: same_grid(image, label), look.label)
+        look.label = look.tried(lambda label: label_on_grid(image, label), look.label) or look.label
     return look
 
 

@@ -15,18 +15,21 @@ from masg_sam.data.convert.bids import Bids
 from masg_sam.data.convert.source import TRAINING, Source, Target
 from masg_sam.data.convert.targets import Decathlon, Folders, NnUnet
 from masg_sam.data.io import (
+    LabelSource,
+    label_on_grid,
+    label_path,
     mask_suffix,
     merge_channels,
     read_image,
     read_label,
     same_file_axes,
-    same_grid,
     suffix_of,
     write_label,
 )
 from masg_sam.data.io.export import write_image
 from masg_sam.data.labels import IGNORED, MOST_CODES, LabelMap
 from masg_sam.data.layouts import Case, Dataset, find_held_out, look_for_cases
+from masg_sam.data.volume import Volume
 from masg_sam.errors import ConfigError, ImageError, LabelError, OutputError, few
 from masg_sam.files import folder_moved_into_place
 
@@ -89,19 +92,22 @@ def _write_case(case: Case, part: str, source: Source, target: Target, place: Pa
     if case.label is not None:
         path = place / target.label(part, case)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_label(case.label, images[0], path, source.labels, target, link)
+        old = read_image(case.images[0])
+        kept = [suffix_of(image) for image in images] == [suffix_of(image) for image in case.images]
+        grids = (old, old if kept else read_image(images[0]))
+        _write_label(case.label, grids, path, source, target, link)
 
 
 def _write_images(case: Case, part: str, source: Source, target: Target, place: Path, link: bool) -> list[Path]:
     """The images as they are; all of them anew where one has another format, or holds several channels."""
-    endings = [target.suffix(path) for path in case.images]
-    names = target.images(part, case)
-    images = [place / (name + endings[i % len(endings)]) for i, name in enumerate(names)]
-    images[0].parent.mkdir(parents=True, exist_ok=True)
-    if len(images) == len(endings) and endings == [suffix_of(path) for path in case.images]:
+    names, endings = target.images(part, case), [target.suffix(path) for path in case.images]
+    (place / names[0]).parent.mkdir(parents=True, exist_ok=True)
+    if len(names) == len(endings) and endings == [suffix_of(path) for path in case.images]:
+        images = [place / (name + ending) for name, ending in zip(names, endings, strict=True)]
         for old, new in zip(case.images, images, strict=True):
             _copy(old, new, link)
         return images
+    images = [place / (name + source.usual_suffix) for name in names]
     volume = merge_channels([read_image(path) for path in case.images])
     if volume.data.shape[0] != len(source.channels):
         raise ImageError(
@@ -115,12 +121,16 @@ def _write_images(case: Case, part: str, source: Source, target: Target, place: 
     return images
 
 
-def _write_label(label: Path, image: Path, stem: Path, old: LabelMap, target: Target, link: bool) -> None:
-    """The label as it is, or on the grid of the new image with the new values."""
-    like, found = read_image(image), read_label(label)
-    same_grid(like, found)
-    classes, new, ending = old.encode(found), target.labels, target.suffix(label)
-    if suffix_of(label) == ending and same_file_axes(like, found) and _same_values(old, new):
+def _write_label(
+    label: LabelSource, grids: tuple[Volume, Volume], stem: Path, source: Source, target: Target, link: bool
+) -> None:
+    """The label as it is, or on the grid of the new image with the new values; ``grids`` are old and new image."""
+    read = read_label(label, grids[0], source.dataset.class_names or None)
+    found, like = label_on_grid(grids[0], read), grids[1]
+    old, new, ending = source.labels, target.labels, target.suffix(label_path(label))
+    classes = old.encode(found)
+    fits = found is read and same_file_axes(like, found) and _same_values(old, new)
+    if isinstance(label, Path) and suffix_of(label) == ending and fits:
         _copy(label, stem.with_name(stem.name + ending), link)
         return
     values = np.zeros(MOST_CODES, np.int64)

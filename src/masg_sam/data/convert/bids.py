@@ -18,7 +18,7 @@ SUBJECT = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*")
 class Bids:
     """BIDS: raw images of one contrast, labels in ``derivatives/labels``; test cases have no place in it."""
 
-    parts = (TRAINING,)
+    parts: tuple[str, ...] = (TRAINING,)
 
     def __init__(self, source: Source) -> None:
         must_be_scans(source, "BIDS")

@@ -19,7 +19,7 @@ from masg_sam.data.convert.source import (
     to_json,
 )
 from masg_sam.data.dataset_json import FILE
-from masg_sam.data.io import suffix_of
+from masg_sam.data.io import label_path, suffix_of
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.layouts import Case
 
@@ -32,14 +32,16 @@ TWO_FILES = (".mhd", ".nhdr")  # a header, and voxels in another file
 class NnUnet:
     """nnU-Net v2: files of one ending, channels numbered, classes counted from 1 without gaps."""
 
-    parts = tuple(ENDINGS)
+    parts: tuple[str, ...] = tuple(ENDINGS)
 
     def __init__(self, source: Source) -> None:
         self.source, self.labels = source, consecutive(source.labels)
         cases = [case for part in source.parts.values() for case in part]
-        files = [path for case in cases for path in (*case.images, case.label) if path is not None]
+        files = [path for case in cases for path in case.images]
+        files += [label_path(case.label) for case in cases if case.label is not None]
         endings = {suffix_of(path) for path in files}
-        kept = endings.pop() if len(endings) == 1 else None
+        whole = all(len(case.images) == file_count(source, case) for case in cases)
+        kept = endings.pop() if whole and len(endings) == 1 else None
         self.ending = kept if kept in KEPT else source.usual_suffix
 
     def suffix(self, path: Path) -> str:
@@ -64,7 +66,7 @@ class NnUnet:
 class Decathlon:
     """Medical Segmentation Decathlon: NIfTI, and a list of pairs; several channels as the first nnU-Net had them."""
 
-    parts = tuple(ENDINGS)
+    parts: tuple[str, ...] = tuple(ENDINGS)
 
     def __init__(self, source: Source) -> None:
         must_be_scans(source, "the Decathlon's layout")
@@ -108,7 +110,7 @@ class Decathlon:
 class Folders:
     """images/ and labels/, the test and validation cases in test/ and val/; formats as they are."""
 
-    parts = tuple(FOLDERS)
+    parts: tuple[str, ...] = tuple(FOLDERS)
 
     def __init__(self, source: Source) -> None:
         self.source, self.labels = source, exact(source.labels)

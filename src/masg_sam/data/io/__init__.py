@@ -8,40 +8,46 @@ with a file becomes a typed error that names it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from masg_sam.data.io.grid import merge_channels, same_grid
+from masg_sam.data.io.formats import MASK_FORMATS, STACK, check_format, mask_suffixes
+from masg_sam.data.io.grid import is_loose, merge_channels, on_grid, same_grid
+from masg_sam.data.io.kinds import (
+    READABLE_SUFFIXES,
+    SLICER_SUFFIX,
+    SUFFIXES,
+    case_stem,
+    format_of,
+    is_there,
+    suffix_of,
+)
 from masg_sam.data.io.orientation import Orientation
+from masg_sam.data.io.tilt import TiltedOrientation
 from masg_sam.data.io.values import finite, one_grey_channel, storable, whole_numbers
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError, ImageError, InputError, OutputError
 from masg_sam.files import moved_into_place
 
-SUFFIXES = {
-    ".nii.gz": "nifti",
-    ".nii": "nifti",
-    ".nrrd": "itk",
-    ".nhdr": "itk",
-    ".mha": "itk",
-    ".mhd": "itk",
-    ".png": "picture",
-    ".jpg": "picture",
-    ".jpeg": "picture",
-    ".bmp": "picture",
-    ".tif": "picture",
-    ".tiff": "picture",
-}
-READABLE_SUFFIXES = tuple(SUFFIXES)
-
 __all__ = [
+    "MASK_FORMATS",
     "READABLE_SUFFIXES",
+    "SLICER_SUFFIX",
+    "LabelReader",
+    "LabelSource",
     "case_stem",
+    "check_format",
     "file_slice",
+    "format_of",
+    "is_loose",
+    "is_there",
+    "label_names",
+    "label_on_grid",
+    "label_path",
     "mask_suffix",
     "merge_channels",
     "read_image",
@@ -54,38 +60,40 @@ __all__ = [
 ]
 
 
-class ReaderWriter(Protocol):
-    """What each format module offers.
+class LabelReader(Protocol):
+    """A label that is more than the voxels of a file: drawn, or with names of its own.
 
     Attributes:
-        MASK_SUFFIXES: endings of the files that it writes masks to.
+        path: the file it comes from, for messages.
     """
 
-    MASK_SUFFIXES: tuple[str, ...]
+    @property
+    def path(self) -> Path: ...
+
+    def read(self) -> Volume:
+        """Read or paint it: an integer type, ``1 x Z x Y x X`` in LPS order."""
+
+
+LabelSource = Path | LabelReader
+
+
+class ReaderWriter(Protocol):
+    """What each format module offers."""
 
     def read(self, path: Path, *, label: bool = False) -> Volume:
         """Read stored values, float32 or an integer type, ``C x Z x Y x X`` in LPS order."""
 
-    def write(self, mask: np.ndarray, like: Volume, path: Path) -> None:
-        """Write a mask ``Z x Y x X`` on the grid of the file ``like`` was read from."""
+    def write(self, mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str]) -> None:
+        """Write a mask ``Z x Y x X`` on the grid of the file of this format that ``like`` was read from."""
+
+    def write_new(self, voxels: np.ndarray, affine: np.ndarray, path: Path) -> None:
+        """Write a mask ``x x y x z`` in the order of a file of another format, with its affine to LPS mm."""
 
     def mask_suffix(self, volume: Volume) -> str:
         """The ending a mask of this volume gets."""
 
     def orientation(self, volume: Volume) -> Orientation | None:
         """Between the file's axes and ours; ``None`` where they are the same."""
-
-
-def suffix_of(path: Path) -> str | None:
-    """The known ending of a file name, ``.nii.gz`` as one; ``None`` if there is none."""
-    name = path.name.lower()
-    return next((suffix for suffix in READABLE_SUFFIXES if name.endswith(suffix)), None)
-
-
-def case_stem(path: Path) -> str:
-    """File name without its known ending."""
-    suffix = suffix_of(path)
-    return path.name[: -len(suffix)] if suffix else path.stem
 
 
 def read_image(path: Path) -> Volume:
@@ -102,28 +110,77 @@ def read_image(path: Path) -> Volume:
     return replace(volume, data=finite(volume.data, volume.path))
 
 
-def read_label(path: Path) -> Volume:
+def read_label(source: LabelSource, like: Volume | None = None, names: Mapping[int, str] | None = None) -> Volume:
     """Read a label or mask.
+
+    Args:
+        source: a file, or a label that has a reader of its own. A DICOM segmentation or structure set marks voxels of
+            another file and names its classes: it is what ``like`` and ``names`` are for.
+        like: the image that it was drawn on; without it, that is looked for around the file.
+        names: the class of each value; structures of other names are left out. Without it, structures are numbered
+            as in the file.
 
     Returns:
         A volume of one channel and an integer type.
 
     Raises:
         ImageError, GeometryError: as :func:`read_image`.
-        LabelError: fractional values, or colours.
+        LabelError: fractional values, or colours; DICOM that is no label, or whose images are not to be found.
     """
-    volume = _read(Path(path), label=True)
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is not None and path.exists() and format_of(path) == "dicom":
+        from masg_sam.data.io.dicom.labels import read_structures
+
+        return read_structures(path, like, names)
+    volume = source.read() if path is None else _read(path, label=True)  # type: ignore[union-attr]
     data = one_grey_channel(whole_numbers(volume.data, volume.path), volume.path)
     return replace(volume, data=np.ascontiguousarray(data))
 
 
-def write_label(mask: np.ndarray, like: Volume, path: Path) -> Path:
-    """Write a mask on exactly the grid of the file that ``like`` was read from.
+def label_path(label: LabelSource) -> Path:
+    """The file that a label comes from."""
+    return label if isinstance(label, Path) else label.path
+
+
+def label_names(labels: Iterable[LabelSource]) -> dict[int, str]:
+    """The class names that labels carry themselves, numbered from 1; empty unless all are DICOM.
+
+    Raises:
+        InputError: a DICOM file that cannot be read, or is no label.
+    """
+    found = list(labels)
+    files = [label for label in found if isinstance(label, Path) and format_of(label) == "dicom"]
+    if not files or len(files) < len(found):
+        return {}
+    from masg_sam.data.io.dicom.labels import structure_names
+
+    return structure_names(files)
+
+
+def label_on_grid(image: Volume, label: Volume) -> Volume:
+    """A label as it lies on the voxels of its image, which a reader may have put upright.
+
+    One that 3D Slicer cropped is filled up; a TIFF stack without a voxel size lies where its image lies.
+
+    Raises:
+        GeometryError: it does not lie on the grid of the image's file.
+    """
+    if label.geometry is image.geometry:  # drawn on it
+        return label
+    orientation = _format(image.geometry.format).orientation(image)
+    if isinstance(orientation, TiltedOrientation):
+        return orientation.label_to_ours(label, image)
+    return on_grid(image, label)
+
+
+def write_label(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str] | None = None) -> Path:
+    """Write a mask on exactly the grid of the file that ``like`` was read from, in the format of the suffix.
 
     Args:
         mask: label values 0..65535, ``Z x Y x X`` in our order.
         like: the image that was segmented.
         path: where to write; its folder is made when missing.
+        names: class name of each value, for formats that hold names; numbers where it is left out.
 
     Returns:
         ``path``.
@@ -133,13 +190,13 @@ def write_label(mask: np.ndarray, like: Volume, path: Path) -> Path:
         LabelError: values that no mask file can hold.
         OutputError: a suffix that does not fit the image's format, or a place that cannot be written to.
     """
-    path, writer = Path(path), _format(like.geometry.format)
+    path = Path(path)
     if mask.shape != like.shape:
         raise GeometryError("mask of another shape than its image", path=path, found=mask.shape, expected=like.shape)
-    _must_suit(path, like, writer.MASK_SUFFIXES)
+    _must_suit(path, like, mask_suffixes(like))
     stored = storable(mask, path)
     with moved_into_place(path) as place:
-        writer.write(stored, like, place)
+        _write(stored, like, place, names)
     return path
 
 
@@ -186,12 +243,12 @@ def same_file_axes(volume: Volume, other: Volume) -> bool:
 
 
 def _read(path: Path, label: bool = False) -> Volume:
-    if not path.exists():
+    if not is_there(path):
         raise ImageError("no such file", path=path, mend="check the path")
-    if not path.is_file():
-        raise ImageError("a folder where a file is expected", path=path, mend="name the file itself")
-    suffix = suffix_of(path)
-    if suffix is None:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ImageError("neither a file nor a folder", path=path, found="a device or a pipe", mend="copy it to a file")
+    kind = format_of(path)
+    if kind is None:
         raise ImageError(
             "format not known",
             path=path,
@@ -199,15 +256,30 @@ def _read(path: Path, label: bool = False) -> Volume:
             expected=", ".join(READABLE_SUFFIXES),
             mend="convert it to one of these",
         )
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise ImageError("file is empty", path=path, found="0 bytes", mend="copy or export it again")
-    return _format(SUFFIXES[suffix]).read(path, label=label)
+    return _format(kind).read(path, label=label)
+
+
+def _write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str] | None) -> None:
+    own = like.geometry.format
+    name = STACK if own == STACK else SUFFIXES[suffix_of(path) or ""]
+    if name == own or like.is_picture:
+        named = {int(value): f"class {value}" for value in np.unique(mask) if value} if names is None else names
+        _format(name).write(mask, like, path, named)
+        return
+    orientation = _format(own).orientation(like)
+    if orientation is None or like.affine is None:
+        raise GeometryError("an array has no file to lie on", path=path, mend="read the image from a file")
+    voxels = np.ascontiguousarray(orientation.to_file(mask))
+    _format(name).write_new(voxels, orientation.file_affine(like.affine, like.shape), path)
 
 
 def _must_suit(path: Path, like: Volume, suffixes: tuple[str, ...]) -> None:
     if suffix_of(path) not in suffixes:
+        kind = "picture" if like.is_picture else "scan"
         raise OutputError(
-            f"a mask of {like.path.name} cannot be written in this format",
+            f"a mask of the {kind} {like.path.name} cannot be written in this format",
             path=path,
             found=suffix_of(path) or path.suffix or "no suffix",
             expected=" or ".join(suffixes),

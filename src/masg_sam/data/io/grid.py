@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from masg_sam.data.io.formats import STACK
+from masg_sam.data.io.kinds import SLICER_SUFFIX, suffix_of
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError
 
 TOLERANCE = 1e-3  # of spacing, relative to a voxel
 CORNER_TOLERANCE = 1e-2  # of positions, relative to a voxel: rounding in a header adds up along an axis
 TOLERANCE_MM = 1e-3  # of positions, in any case
+FARTHEST = 2**31  # voxels between the corners of an image and its label
 MEND = "resample one onto the other (a label with nearest neighbour), or take the matching file"
 
 
@@ -59,6 +62,57 @@ def same_grid(image: Volume, other: Volume) -> None:
     apart = _corners_apart(image.affine, other.affine, image.shape)
     if apart > max(CORNER_TOLERANCE * voxel, TOLERANCE_MM):
         raise _apart("lies elsewhere than", image, other, f"a corner {apart:.3g} mm away", "the same affine")
+
+
+def on_grid(image: Volume, label: Volume) -> Volume:
+    """A label on the grid of its image: one that 3D Slicer cropped is filled up, the others must lie there.
+
+    A TIFF stack without a voxel size lies where its image lies.
+
+    Raises:
+        GeometryError: it lies on another grid, or has labelled voxels outside the image.
+    """
+    if not is_loose(label):
+        same_grid(image, label)
+        return label
+    if label.geometry.format == STACK and label.shape == image.shape:
+        return replace(label, spacing=image.spacing, affine=image.affine)
+    offset = _whole_offset(image, label)
+    if offset is None:
+        same_grid(image, label)
+        return label
+    data = np.zeros((1, *image.shape), label.data.dtype)
+    pairs = [_overlap(at, most, length) for at, most, length in zip(offset, image.shape, label.shape, strict=True)]
+    inside, taken = (tuple(pair[i] for pair in pairs) for i in (0, 1))
+    data[0][inside] = label.data[0][taken]
+    if outside := np.count_nonzero(label.data) - np.count_nonzero(data):
+        found, expected = f"{outside} labelled voxels outside it", "a label within the image"
+        raise _apart("lies partly outside", image, label, found, expected)
+    return replace(label, data=data, spacing=image.spacing, affine=image.affine)
+
+
+def is_loose(label: Volume) -> bool:
+    """Whether :func:`on_grid` may move a label: its file does not tell the whole grid."""
+    unsized = label.geometry.format == STACK and not label.geometry.header
+    return unsized or suffix_of(label.path) == SLICER_SUFFIX  # saves what is labelled, not the whole grid
+
+
+def _whole_offset(image: Volume, label: Volume) -> tuple[int, ...] | None:
+    """Where the label's first voxel lies in the image, ``Z, Y, X``; ``None`` if their voxels do not coincide."""
+    if image.affine is None or label.affine is None:
+        return None
+    between = np.linalg.solve(image.affine, label.affine)
+    drift = np.abs(between[:3, :3] - np.eye(3)) @ label.shape[::-1]
+    offset = between[:3, 3].round()
+    if np.abs(between[:3, 3] - offset).max() + drift.max() > CORNER_TOLERANCE or np.abs(offset).max() > FARTHEST:
+        return None
+    return tuple(int(at) for at in offset[::-1])
+
+
+def _overlap(at: int, most: int, length: int) -> tuple[slice, slice]:
+    """What of ``length`` voxels from ``at`` lies within ``most``: there, and counted from the first."""
+    start, stop = min(max(at, 0), most), min(max(at + length, 0), most)
+    return slice(start, stop), slice(start - at, stop - at)
 
 
 def _corners_apart(affine: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:

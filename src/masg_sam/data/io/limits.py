@@ -27,7 +27,8 @@ def must_fit(path: Path, shape: Sequence[int], item_bytes: int = 1, ratio: float
     found = " x ".join(map(str, shape))
     count = math.prod(int(n) for n in shape)
     if min(shape, default=0) < 1:
-        raise ImageError("image has no voxels", path=path, found=found, expected="at least one voxel")
+        mend = "copy or export it again"
+        raise ImageError("image has no voxels", path=path, found=found, expected="at least one voxel", mend=mend)
     if count * 4 > MOST_BYTES:
         raise ImageError(
             "header claims more voxels than can be meant",

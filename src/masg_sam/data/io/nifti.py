@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from masg_sam.errors import GeometryError, ImageError
 
 log = logging.getLogger(__name__)
 
-MASK_SUFFIXES = (".nii.gz", ".nii")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-FORMS_APART_MM = 0.1  # between sform and qform at a corner, before a warning is due
+SCANNER = 1  # the code of an affine in the scanner's coordinates
+SHEARED = 1e-4  # of unit axes, that no qform can say
+FORMS_APART = 0.1  # of a voxel, between sform and qform at a corner, before a warning is due
 DAMAGE: tuple[type[Exception], ...] = (
     *(ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error),
     *(TypeError, KeyError, IndexError, MemoryError, np.linalg.LinAlgError),
@@ -54,7 +56,7 @@ def read(path: Path, *, label: bool = False) -> Volume:
     return Volume(orientation.to_ours(voxels), spacing_of(placed), placed, geometry, path)
 
 
-def write(mask: np.ndarray, like: Volume, path: Path) -> None:
+def write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str]) -> None:
     """Write a mask with the image's own header: its sform and qform, their codes, its axis order."""
     stored, orientation = like.geometry.header
     header = stored.copy()
@@ -64,6 +66,17 @@ def write(mask: np.ndarray, like: Volume, path: Path) -> None:
     voxels = np.ascontiguousarray(orientation.to_file(mask)).reshape(like.geometry.shape)
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     nib.save(kind(voxels, None, header), path)  # without an affine, the header's forms stay as they are
+
+
+def write_new(voxels: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """Write a mask ``x x y x z`` with its affine to LPS mm; axes that are not at right angles have an sform only."""
+    image = nib.Nifti1Image(voxels, RAS_TO_LPS @ affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(RAS_TO_LPS @ affine, SCANNER)
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if np.abs(axes.T @ axes - np.eye(3)).max() < SHEARED:
+        image.set_qform(RAS_TO_LPS @ affine, SCANNER)
+    nib.save(image, path)
 
 
 def orientation(volume: Volume) -> Orientation:
@@ -85,6 +98,7 @@ def _open(path: Path, stream: Any) -> Any:
 
 
 def _lps_affine(path: Path, image: Any, stream: ImageOpener) -> np.ndarray:
+    """The sform where its code is above 0, else the qform, else the spacing alone, as the NIfTI standard prefers."""
     _must_have_spacing(path, image, stream)
     affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
     must_place_voxels(path, affine)
@@ -119,7 +133,7 @@ def _warn_of_forms(path: Path, image: Any) -> None:
         return
     corners = np.array([(0, 0, 0, 1), (*(n - 1 for n in (*image.shape, 1, 1)[:3]), 1)]).T
     apart = np.abs((sform - qform) @ corners)[:3].max()
-    if apart > FORMS_APART_MM:
+    if apart > FORMS_APART * np.linalg.norm(sform[:3, :3], axis=0).min():
         log.warning("%s: sform and qform differ by up to %.2f mm; the sform is used", path, apart)
 
 

@@ -11,6 +11,8 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from masg_sam.errors import GeometryError
 
+OFF_TIES = np.array([[1, -3e-3, 2e-3, 0], [3e-3, 1, -1e-3, 0], [-2e-3, 1e-3, 1, 0], [0, 0, 0, 1]])
+LONGEST = 1e5  # mm of a voxel
 SMALLEST_ANGLE = 1e-6  # determinant of the unit axes below which they lie in one plane
 
 
@@ -26,8 +28,11 @@ class Orientation:
 
     @classmethod
     def nearest(cls, affine: np.ndarray) -> Orientation:
-        """The one that brings the file's axes nearest to X, Y, Z of the world of ``affine``."""
-        return cls(io_orientation(affine))
+        """The one that brings the file's axes nearest to X, Y, Z of the world of ``affine``.
+
+        Axes just between two, at 45 degrees, go by the world turned a hair: so the same way in every axis order.
+        """
+        return cls(io_orientation(OFF_TIES @ affine))
 
     def to_ours(self, voxels: np.ndarray) -> np.ndarray:
         """``x x y x z (x C)`` of the file to our ``C x Z x Y x X``."""
@@ -58,6 +63,10 @@ class Orientation:
         """The file's lengths along ``i, j, k``, of a volume of our ``shape``."""
         return tuple(shape[2 - int(ours)] for ours, _ in self.axes)
 
+    def file_affine(self, affine: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Affine of the file's array, from that of ours and our ``shape``; the inverse of :meth:`affine`."""
+        return affine @ np.linalg.inv(inv_ornt_aff(self.axes, self.file_shape(shape)))
+
     def affine(self, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Affine of the turned array, from that of the file and its shape ``x, y, z``."""
         return affine @ inv_ornt_aff(self.axes, shape)
@@ -70,13 +79,13 @@ def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
 
 
 def must_place_voxels(path: Path, affine: np.ndarray) -> None:
-    """Refuse an affine that holds NaN, an axis without length, or axes in one plane.
+    """Refuse an affine that holds NaN, an axis without length or of a hundred metres, or axes in one plane.
 
     Raises:
         GeometryError: it does.
     """
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    usable = np.isfinite(affine).all() and np.isfinite(lengths).all() and lengths.all()
+    usable = np.isfinite(affine).all() and lengths.min() > 0 and lengths.max() < LONGEST
     if usable and abs(np.linalg.det(affine[:3, :3] / lengths)) > SMALLEST_ANGLE:
         return
     raise GeometryError(

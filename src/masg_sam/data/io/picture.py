@@ -1,9 +1,11 @@
-"""PNG, JPEG and BMP through Pillow, TIFF through tifffile."""
+"""PNG, JPEG and BMP through Pillow, TIFF through tifffile; of several pages, it is a volume."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,10 @@ from PIL import Image
 
 from masg_sam.data.io.limits import damaged
 from masg_sam.data.io.orientation import Orientation
+from masg_sam.data.io.stack import is_stack, read_stack
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import ImageError
 
-MASK_SUFFIXES = (".png",)
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # whatever a file is named, nothing else is tried on it
 MOST_PIXELS = 80_000_000  # of one picture; below what Pillow takes for a decompression bomb
 CHANNELS = {1: 1, 2: 1, 3: 3, 4: 3}  # stored channels to those without alpha
@@ -27,18 +29,24 @@ DAMAGE: tuple[type[Exception], ...] = (
 
 
 def read(path: Path, *, label: bool = False) -> Volume:
-    """Read a picture as stored, whatever its EXIF orientation says, so that a mask fits its pixels.
+    """Read a picture or a stack as stored, whatever its EXIF orientation says, so that a mask fits its pixels.
 
     Args:
         path: the file.
         label: whether the indices of a coloured palette are wanted, and not its colours.
 
     Raises:
-        ImageError: damaged, too large, or a stack of pictures.
+        ImageError: damaged, too large, or of several channels or time points.
     """
     try:
-        is_tiff = path.suffix.lower() in (".tif", ".tiff")
-        pixels = _read_tiff(path, label) if is_tiff else _read_pillow(path, label)
+        if path.suffix.lower() in (".tif", ".tiff"):
+            with tifffile.TiffFile(path) as file:
+                if is_stack(file):
+                    volume = read_stack(path, file, label)
+                    return replace(volume, data=volume.data[: CHANNELS[len(volume.data)]])
+                pixels = _read_tiff(path, file, label)
+        else:
+            pixels = _read_pillow(path, label)
     except DAMAGE as error:
         raise damaged(path, error, "PNG, JPEG, BMP or TIFF") from error
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
@@ -51,7 +59,7 @@ def read(path: Path, *, label: bool = False) -> Volume:
     return Volume(data, (1.0, 1.0, 1.0), None, Geometry("picture", data.shape[2:], None), path)
 
 
-def write(mask: np.ndarray, like: Volume, path: Path) -> None:
+def write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str]) -> None:
     """Write a grey PNG, 8 or 16 bit, one value a class."""
     Image.fromarray(mask[0]).save(path, format="PNG")
 
@@ -86,19 +94,18 @@ def _palette(image: Image.Image, label: bool) -> np.ndarray:
     return indices if label else colours
 
 
-def _read_tiff(path: Path, label: bool) -> np.ndarray:
-    with tifffile.TiffFile(path) as file:
-        series, page = file.series[0], file.series[0].keyframe
-        sizes = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "YXS" or n > 1}
-        if sizes.keys() - set("YXS") or len(file.series) > 1:
-            raise _stack(path, series.shape)
-        _must_be_picture(path, (sizes["X"], sizes["Y"]))
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            return _read_pillow(path, label)
-        try:
-            pixels = series.asarray().reshape(tuple(sizes.values()))
-        except ValueError:  # a compression that tifffile leaves to others
-            return _read_pillow(path, label)
+def _read_tiff(path: Path, file: tifffile.TiffFile, label: bool) -> np.ndarray:
+    series, page = file.series[0], file.series[0].keyframe
+    sizes = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "YXS" or n > 1}
+    if sizes.keys() - set("YXS") or len(file.series) > 1:
+        raise _stack(path, series.shape)
+    _must_be_picture(path, (sizes["X"], sizes["Y"]))
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        return _read_pillow(path, label)
+    try:
+        pixels = series.asarray().reshape(tuple(sizes.values()))
+    except ValueError:  # a compression that tifffile leaves to others
+        return _read_pillow(path, label)
     return np.moveaxis(pixels, 0, -1) if next(iter(sizes)) == "S" else pixels
 
 
@@ -116,9 +123,9 @@ def _must_be_picture(path: Path, shape: tuple[int, ...]) -> None:
 
 def _stack(path: Path, shape: tuple[int, ...]) -> ImageError:
     return ImageError(
-        "not one picture",
+        "neither one picture nor one stack of slices",
         path=path,
         found=f"array of {' x '.join(map(str, shape))}",
-        expected="rows x columns of grey or RGB",
-        mend="save each page of a stack as a file of its own, or the stack as NIfTI",
+        expected="rows x columns of grey or RGB, or pages of them",
+        mend="save each channel, time point and size as a file of its own (channels: NAME_0000, NAME_0001, ...)",
     )

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from masg_sam.data.annotations.find import find_drawn, find_drawn_labels
+from masg_sam.data.annotations.slicer import with_segments
 from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
+from masg_sam.data.io import LabelSource, label_names
+from masg_sam.data.io.kinds import case_stem, is_there
 from masg_sam.data.layouts.bids import find_bids, is_bids
-from masg_sam.data.layouts.case import Case, Dataset, fault_of, in_order
+from masg_sam.data.layouts.case import Case, Dataset, fault_of, in_order, place_of
 from masg_sam.data.layouts.folders import (
     LABEL_ENDINGS,
     by_case,
     folder_pair,
     group_channels,
     images_folder,
+    images_in,
     labels_folder,
     match,
     nothing_readable,
@@ -48,8 +53,8 @@ def find_training_cases(data: Path) -> Dataset:
     for case in dataset.cases:
         if case.fault is not None:
             raise case.fault
-    _none_left([(case.name, case.images[0]) for case in dataset.cases if not case.label], "images without a label")
-    _none_left([(case.name, case.label) for case in dataset.cases if not case.images], "labels without an image")
+    _none_left([case for case in dataset.cases if not case.label], "images without a label")
+    _none_left([case for case in dataset.cases if not case.images], "labels without an image")
     return dataset
 
 
@@ -60,7 +65,17 @@ def look_for_cases(data: Path) -> Dataset:
 
     Raises:
         LayoutError: no layout we know, or a broken ``dataset.json``.
+        InputError: a label with names of its own that cannot be read, or that ``dataset.json`` does not name.
     """
+    dataset = _look_in(data)
+    files = {case.name: case.label for case in dataset.cases if isinstance(case.label, Path)}
+    labels, names = with_segments(files, dataset.class_names)
+    names = names or label_names(files.values())
+    cases = [replace(case, label=labels.get(case.name, case.label), label_names=names) for case in dataset.cases]
+    return replace(dataset, class_names=names, cases=tuple(cases))
+
+
+def _look_in(data: Path) -> Dataset:
     if is_list(data):
         facts = read_dataset_json(data.parent)
         return Dataset(data, "list", read_list(data), _class_names(facts, data.parent), channel_names(facts))
@@ -74,10 +89,14 @@ def look_for_cases(data: Path) -> Dataset:
     if pairs := training_pairs(facts, data):
         return Dataset(data, "msd", decathlon_cases(pairs), names, channel_names(facts))
     if (data / "imagesTr").is_dir() and (data / "labelsTr").is_dir():
-        cases = match(group_channels(readable(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
+        cases = match(group_channels(images_in(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
         return Dataset(data, "nnunet", cases, names, channel_names(facts))
     for root in (data, *(data / name for name in TRAINING)):
-        if pair := folder_pair(root):
+        pair = folder_pair(root)
+        if not (pair and readable(pair[1])) and root.is_dir() and (drawn := find_drawn(root, names)):
+            cases = in_order([Case(case_stem(image), (image,), label) for image, label in drawn.pairs])
+            return Dataset(root, drawn.kind, cases, drawn.class_names, channel_names(facts))
+        if pair:
             return Dataset(root, "folders", plain_cases(*pair), names, channel_names(facts))
     found = find_bids(data) if is_bids(data) else None
     if found is not None and (labelled := tuple(case for case in found.cases if case.label)):
@@ -90,7 +109,8 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
 
     Args:
         paths: files, folders of files, or a dataset; of that, the test images, else the training images; of BIDS and
-            of CSV and JSON lists all images.
+            of CSV and JSON lists all images. A folder of one DICOM series is one image, whether it is named or lies
+            among other images.
 
     Raises:
         LayoutError: nothing to read, channels that are missing, or two cases of one name.
@@ -98,12 +118,12 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     given = [paths] if isinstance(paths, Path) else list(paths)
     for path in given:
         _must_exist(path)
-    cases = group_channels([path for path in given if path.is_file() and not is_list(path)])
+    cases = group_channels([path for path in given if not path.is_dir() and not is_list(path)])
     for path in given:
         if is_list(path):
             cases += read_list(path)
         elif path.is_dir():
-            cases += find_bids(path).cases if is_bids(path) else group_channels(readable(images_folder(path)))
+            cases += find_bids(path).cases if is_bids(path) else group_channels(images_in(images_folder(path)))
     cases = [replace(case, label=None) for case in cases if case.images or case.fault]
     if not cases:
         raise nothing_readable(given[0] if given else Path(), "images")
@@ -113,12 +133,14 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     return in_order(cases)
 
 
-def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
-    """Find masks by case name, and the names of their values that ``dataset.json`` beside or above them gives.
+def find_labels(path: Path) -> tuple[dict[str, LabelSource], dict[int, str]]:
+    """Find masks by case name, and the names of their values.
+
+    ``dataset.json`` beside or above them gives the names, else the masks themselves where they carry them.
 
     Args:
-        path: a mask, a folder of masks, or a dataset; of that, the test labels, else the training labels; of BIDS
-            and of CSV and JSON lists all labels.
+        path: a mask, a folder of masks, what an annotation tool exported, or a dataset; of that, the test labels, else
+            the training labels; of BIDS and of CSV and JSON lists all labels.
 
     Raises:
         LayoutError: no masks there, or two of one case.
@@ -128,32 +150,35 @@ def find_labels(path: Path) -> tuple[dict[str, Path], dict[int, str]]:
         dataset = look_for_cases(path)
         return {case.name: case.label for case in dataset.cases if case.label}, dataset.class_names
     folder = path.parent if path.is_file() else labels_folder(path)
+    place = next((place for place in (folder, folder.parent) if read_dataset_json(place)), folder)
+    names = _class_names(read_dataset_json(place), place)
+    for root in (path / "test", path, path / "train") if folder in (path, path.parent) else ():
+        if root.exists() and (drawn := find_drawn_labels(root, names)):
+            return dict(drawn[0]), drawn[1]
     found = by_case([path] if path.is_file() else readable(folder), set())
     if not found:
         raise nothing_readable(path, "masks")
-    for place in (folder, folder.parent):
-        if facts := read_dataset_json(place):
-            return found, class_names(facts, place)
-    return found, {}
+    labels, names = with_segments(found, names)
+    return labels, names or label_names(found.values())
 
 
 def _class_names(facts: dict[str, object], folder: Path) -> dict[int, str]:
     return class_names(facts, folder) if facts else {}
 
 
-def _none_left(found: Sequence[tuple[str, Path]], kind: str) -> None:
-    if found:
+def _none_left(halves: Sequence[Case], kind: str) -> None:
+    if halves:
         raise LayoutError(
-            f"{len(found)} {kind}",
-            path=found[0][1].parent,
-            found=few([name for name, _ in found]),
+            f"{len(halves)} {kind}",
+            path=place_of(halves[0]).parent,
+            found=few([case.name for case in halves]),
             expected="an image and a label of the same name for each case",
             mend=f"rename them alike (a label may end in {', '.join(LABEL_ENDINGS)}), or take them out",
         )
 
 
 def _must_exist(path: Path) -> None:
-    if not path.exists():
+    if not is_there(path):
         raise LayoutError("no such file or folder", path=path, mend="check the path")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from masg_sam.data.io import LabelSource, label_path
 from masg_sam.errors import LayoutError, few
 
 
@@ -17,15 +18,20 @@ class Case:
 
     Attributes:
         name: file name without channel and suffix.
-        images: one file, or one a channel; none where only the label was found.
-        label: where there is one.
+        images: one file, or one a channel; of DICOM a folder or archive, or ``FOLDER#...``; none where only the
+            label was found.
+        label: where there is one: a file, or what an annotation tool made of it.
         fault: what keeps the case from being read, known before its files are opened.
+        label_names: class name of each value, for labels that mark classes by their names.
+        source: where its images came from, if they will not stay where they are.
     """
 
     name: str
     images: tuple[Path, ...]
-    label: Path | None
+    label: LabelSource | None
     fault: LayoutError | None = None
+    label_names: Mapping[int, str] = field(default_factory=dict)
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,11 @@ class Dataset:
 
     Attributes:
         root: the folder, or the file of a list.
-        layout: ``nnunet``, ``msd``, ``folders``, ``bids`` or ``list``.
+        layout: ``nnunet``, ``msd``, ``folders``, ``bids``, ``list``, or the annotation tool: ``coco``, ``cvat``,
+            ``labelme``.
         cases: in natural order of their names.
-        class_names: foreground label value to name; empty when the layout names none.
+        class_names: foreground label value to name, as the layout or the labels themselves give it; empty when
+            neither does.
         channel_names: of the image channels; empty when the layout names none.
     """
 
@@ -60,7 +68,7 @@ def fault_of(case: Case) -> LayoutError | None:
     if not case.images:
         return LayoutError(
             "no image for this label",
-            path=case.label,
+            path=None if case.label is None else label_path(case.label),
             expected=f"an image of the name {case.name}",
             mend="add it, or take the label out",
         )
@@ -86,12 +94,17 @@ def in_order(cases: Sequence[Case], mend: str = "rename or take apart") -> tuple
         first, second = double[0]
         raise LayoutError(
             f"cases of the same name: {few([case.name for case, _ in double])}",
-            path=(*second.images, second.label)[0],
-            found=f"also {(*first.images, first.label)[0]}",
+            path=place_of(second),
+            found=f"also {place_of(first)}",
             expected="one file a name, whatever its suffix and folder",
             mend=mend,
         )
     return ordered
+
+
+def place_of(case: Case) -> Path:
+    """Its first image, or without one its label."""
+    return label_path(case.label) if case.label is not None and not case.images else case.images[0]
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

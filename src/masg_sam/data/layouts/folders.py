@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from masg_sam.data.io import READABLE_SUFFIXES, case_stem, suffix_of
+from masg_sam.data.io.kinds import READABLE_SUFFIXES, case_stem, dicom_files, format_of, suffix_of
 from masg_sam.data.layouts.case import Case, in_order, natural
 from masg_sam.errors import LayoutError
 
@@ -19,7 +19,7 @@ IMAGE_FOLDERS, LABEL_FOLDERS = ("images", "image", "imgs", "img"), ("labels", "l
 
 def plain_cases(images: Path, labels: Path) -> tuple[Case, ...]:
     """Cases of plain folders. Where labels carry the same number at the end, it counts pictures and not channels."""
-    files = readable(images)
+    files = images_in(images)
     alone = [Case(case_stem(file), (file,), None) for file in files]
     names = {case.name for case in alone}
     numbered = not names.isdisjoint(by_case(readable(labels), names))
@@ -89,7 +89,7 @@ def images_folder(path: Path) -> Path:
     """Where a dataset keeps its images: of the test cases, else of the training cases; else the folder itself."""
     options = [path / "imagesTs", path / "imagesTr"]
     options += [root / name for root in (path / "test", path, path / "train") for name in IMAGE_FOLDERS]
-    return next((option for option in options if option.is_dir() and readable(option)), path)
+    return next((option for option in options if option.is_dir() and images_in(option)), path)
 
 
 def labels_folder(path: Path) -> Path:
@@ -116,11 +116,33 @@ def readable(folder: Path) -> list[Path]:
     return sorted(found, key=lambda item: natural(item.name))
 
 
+def images_in(folder: Path) -> list[Path]:
+    """Images in natural order: files, archives, and folders of DICOM; the folder itself where it is a series."""
+    visible = [item for item in folder.iterdir() if not item.name.startswith(".")]
+    files = [item for item in visible if item.is_file()]
+    dicom = [item for item in files if format_of(item) == "dicom" and suffix_of(item) != ".zip"]
+    found = [item for item in files if suffix_of(item) and item not in dicom]
+    whole = _separate(dicom)
+    found += [folder] if whole is None else whole
+    if whole is not None:
+        found += [item for item in visible if item.is_dir() and next(dicom_files(item), None)]
+    return sorted(found, key=lambda item: natural(item.name))
+
+
+def _separate(dicom: Sequence[Path]) -> list[Path] | None:
+    """DICOM files that are an image each; ``None`` where they are the slices of a series."""
+    if not dicom:
+        return []
+    from masg_sam.data.io.dicom.series import separate_images
+
+    return separate_images(dicom)
+
+
 def nothing_readable(path: Path, kind: str) -> LayoutError:
     """The error for a place without images or masks."""
     return LayoutError(
         f"no {kind} there",
         path=path,
-        expected=f"files ending in {', '.join(READABLE_SUFFIXES)}",
+        expected=f"files ending in {', '.join(READABLE_SUFFIXES)}, or folders of DICOM",
         mend=f"name the {kind}, or their folder",
     )

@@ -9,6 +9,7 @@ from masg_sam.data.layouts.folders import (
     IMAGE_FOLDERS,
     LABEL_FOLDERS,
     group_channels,
+    images_in,
     match,
     one_of,
     plain_cases,
@@ -31,7 +32,7 @@ def find_held_out(dataset: Dataset) -> dict[str, tuple[Case, ...]]:
     found = {}
     for part in NUMBERED:
         images, labels = _places(dataset, part)
-        if images is not None and readable(images):
+        if images is not None and images_in(images):
             found[part] = _cases(images, labels, dataset.layout)
     return found
 
@@ -49,8 +50,8 @@ def _places(dataset: Dataset, part: str) -> tuple[Path | None, Path | None]:
 
 def _cases(images: Path, labels: Path | None, layout: str) -> tuple[Case, ...]:
     if labels is None or not readable(labels):
-        return tuple(group_channels(readable(images)))
+        return tuple(group_channels(images_in(images)))
     found = (
-        plain_cases(images, labels) if layout == "folders" else match(group_channels(readable(images)), labels, images)
+        plain_cases(images, labels) if layout == "folders" else match(group_channels(images_in(images)), labels, images)
     )
     return tuple(case for case in found if case.images)

@@ -10,7 +10,8 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from masg_sam.data.io import case_stem
+from masg_sam.data.annotations.find import is_export
+from masg_sam.data.io.kinds import case_stem, is_there
 from masg_sam.data.layouts.case import Case, in_order
 from masg_sam.data.layouts.folders import CHANNEL
 from masg_sam.errors import LayoutError
@@ -25,8 +26,8 @@ EXPECTED = {
 
 
 def is_list(path: Path) -> bool:
-    """Whether a path is the file of a list."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    """Whether a path is the file of a list, and not what an annotation tool exported."""
+    return path.suffix.lower() in SUFFIXES and path.is_file() and not is_export(path)
 
 
 def decathlon_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:
@@ -35,7 +36,7 @@ def decathlon_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:
     for image, label in pairs:
         stem = case_stem(image)
         numbered = f"{escape(stem)}_[0-9][0-9][0-9][0-9]{image.name[len(stem) :]}"
-        channels = [image] if image.is_file() else sorted(image.parent.glob(numbered))
+        channels = [image] if image.exists() else sorted(image.parent.glob(numbered))
         cases.append(_listed(stem, channels or [image], label, "dataset.json"))
     return in_order(cases)
 
@@ -57,13 +58,13 @@ def read_list(path: Path) -> tuple[Case, ...]:
 
 
 def _case(path: Path, number: int, row: Mapping[str, Any]) -> Case:
-    images, label, name = (row.get(column) for column in COLUMNS)
+    images, label, case = (row.get(column) for column in COLUMNS)
     names = images if isinstance(images, list) else [images]
-    known = [entry for entry in (*names, *filter(None, (label, name)))]
-    if not names or not all(isinstance(entry, str) and entry.strip() for entry in known):
+    texts = [*names, *(entry for entry in (label, case) if entry)]
+    if not names or not all(isinstance(text, str) and text.strip() for text in texts):
         raise _no_list(path, f"case {number}: {dict(row)}")
-    files = [path.parent / entry for entry in names]
-    name = (name or _stem(files)).strip()
+    files = [path.parent / str(text) for text in names]
+    name = str(case or _stem(files)).strip()
     if Path(name).name != name:
         raise LayoutError(
             "a case name that is no file name",
@@ -72,13 +73,13 @@ def _case(path: Path, number: int, row: Mapping[str, Any]) -> Case:
             expected="a name without slashes",
             mend="change it",
         )
-    return _listed(name, files, path.parent / label if label else None, path.name)
+    return _listed(name, files, path.parent / str(label) if label else None, path.name)
 
 
 def _listed(name: str, images: list[Path], label: Path | None, source: str) -> Case:
     """A case; of files that are missing the first is its fault."""
-    there = tuple(path for path in images if path.exists())
-    missing = next((path for path in (*images, label) if path is not None and not path.exists()), None)
+    there = tuple(path for path in images if is_there(path))
+    missing = next((path for path in (*images, label) if path is not None and not is_there(path)), None)
     if missing is None:
         return Case(name, there, label)
     fault = LayoutError(

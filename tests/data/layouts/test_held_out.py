@@ -1,0 +1,37 @@
+"""Test and validation cases beside the training cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from masg_sam.data.layouts import find_held_out, find_training_cases
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def held_out(root: Path) -> dict[str, list[tuple[str, int, bool]]]:
+    """Name, number of images, and whether there is a label."""
+    parts = find_held_out(find_training_cases(root)).items()
+    return {part: [(case.name, len(case.images), case.label is not None) for case in cases] for part, cases in parts}
+
+
+def test_numbered_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    assert held_out(tmp_path) == {}
+    touch(tmp_path, *(f"imagesTs/{name}_000{i}.nii.gz" for name in "bc" for i in range(2)), "labelsTs/c.nii.gz")
+    touch(tmp_path, "imagesVal/d_0000.nii.gz", "labelsVal/d.nii.gz", "labelsVal/lost.nii.gz")
+    assert held_out(tmp_path) == {"test": [("b", 2, False), ("c", 2, True)], "validation": [("d", 1, True)]}
+
+
+@pytest.mark.parametrize("root", ["", "train/"])
+def test_named_folders(root: str, tmp_path: Path) -> None:
+    touch(tmp_path, f"{root}images/a.png", f"{root}masks/a.png", "test/images/b.png", "val/img/c_0001.png")
+    touch(tmp_path, "val/masks/c_0001.png")
+    assert held_out(tmp_path) == {"test": [("b", 1, False)], "validation": [("c_0001", 1, True)]}
