@@ -56,6 +56,25 @@ def test_prompts_without_a_case_belong_to_one_image(trained: tuple[MasgSam, Path
     assert "JSON" in caught.value.mend and not (tmp_path / "masks").exists()
 
 
+def test_a_broken_image_leaves_nothing_behind(trained: tuple[MasgSam, Path], tmp_path: Path) -> None:
+    model, image = trained
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(InputError, match="broken"):
+        list(model.predict(broken, tmp_path / "masks"))
+    assert not (tmp_path / "masks").exists()
+
+    (good,) = _copies(image, tmp_path)
+    with pytest.raises(InputError, match="broken"):
+        list(model.predict([broken, good], tmp_path / "masks"))
+    assert {path.name for path in (tmp_path / "masks").iterdir()} == {
+        "dataset.json",
+        "prediction.json",
+        "predictions.jsonl",
+        good.name,
+    }
+
+
 def _copies(image: Path, folder: Path) -> list[Path]:
     (folder / "more").mkdir()
     (folder / "more" / "copy_0000.nii.gz").write_bytes(image.read_bytes())

@@ -170,10 +170,8 @@ class MasgSam:
             check_format(mask_format, [path for case in cases for path in case.images])
         prompts_of = self._prompts(prompts, cases)
         _check_masks_folder(cases, folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
-        write_text(folder / PREDICTED, json.dumps({"run": self.source, "versions": self.model.facts.get("versions")}))
         failed: list[InputError] = []
+        described = False
         for case in cases:
             try:
                 result = self._predict_case(case, folder, prompts_of, pictures, mask_format)
@@ -181,6 +179,9 @@ class MasgSam:
                 log.error("%s", error)
                 failed.append(error)
                 continue
+            if not described:  # a folder without a mask stays as it was
+                self._describe(folder)
+                described = True
             _append(folder / PREDICTIONS, result)
             yield result
         if len(failed) == 1:
@@ -236,6 +237,11 @@ class MasgSam:
             [case.source] if case.source else [str(image.resolve()) for image in case.images],
             round(time.monotonic() - started, 3),
         )
+
+    def _describe(self, folder: Path) -> None:
+        """Write beside the masks what their values mean, and what made them."""
+        write_text(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
+        write_text(folder / PREDICTED, json.dumps({"run": self.source, "versions": self.model.facts.get("versions")}))
 
     def _label_values(self) -> dict[str, int]:
         labels = self.model.task.labels

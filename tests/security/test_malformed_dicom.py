@@ -128,6 +128,26 @@ def test_absurd_headers_cost_nothing(tmp_path: Path, kind: str, changes: dict[st
     assert most < 50_000_000
 
 
+@pytest.mark.parametrize(
+    ("name", "start", "to_size"),
+    [
+        ("MR_small_jp2klossless.dcm", b"\xff\x4f\xff\x51", 8),
+        ("MR_small_jpeg_ls_lossless.dcm", b"\xff\xf7", 5),
+        ("SC_rgb_jpeg_gdcm.dcm", b"\xff\xc3", 5),
+        ("SC_rgb_jpeg_dcmtk.dcm", b"\xff\xc0", 5),
+    ],
+)
+def test_compressed_pixels_that_claim_more_than_the_header(
+    tmp_path: Path, name: str, start: bytes, to_size: int
+) -> None:
+    broken = bytearray(Path(get_testdata_file(name)).read_bytes())
+    at = broken.index(start, 300) + to_size
+    broken[at : at + 2] = b"\x7f\xff"
+    (tmp_path / "a.dcm").write_bytes(bytes(broken))
+    with pytest.raises(InputError, match="compressed pixels of"):
+        read_image(tmp_path / "a.dcm")
+
+
 def test_an_absurd_slope_gives_no_infinite_voxels(tmp_path: Path) -> None:
     path = save(slices(voxels((1, 3, 4)), RescaleSlope="1e300")[0], tmp_path / "a.dcm")
     with pytest.raises(InputError, match="not numbers"):

@@ -76,6 +76,16 @@ def test_a_label_on_the_files_grid_teaches_and_another_is_refused(tmp_path: Path
         read_case(Case("t", (tmp_path / "t",), tmp_path / "label.nii.gz"))
 
 
+def test_a_label_of_a_stack_whose_axes_run_backwards(tmp_path: Path) -> None:
+    """Columns to the front, rows to the feet, slices to the right: every axis is another one of ours, turned."""
+    directions, step = (0.0, -1.0, 0.0, 0.0, 0.0, -1.0), (2.5, 0.0, -0.7)
+    image = read_image(write_series(tmp_path / "t", slices(voxels(), directions, step)))
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.geometry.header.affine
+    nib.save(nib.Nifti1Image(voxels().transpose(2, 1, 0), affine), tmp_path / "label.nii.gz")
+    label = label_on_grid(image, read_label(tmp_path / "label.nii.gz"))
+    np.testing.assert_array_equal(slices_of_files(label.data[0], image), voxels())
+
+
 def test_slices_across_a_tilted_stack_are_numbered_by_the_middle_one(tmp_path: Path) -> None:
     volume = read_image(tilted(tmp_path / "t"))
     assert [file_slice(volume, 0, i) for i in (0, 4)] == [0, 4]
