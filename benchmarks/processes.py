@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +19,11 @@ def once(note: Path, command: list[str]) -> dict[str, float]:
     return json.loads(note.read_text(encoding="utf-8"))
 
 
+def end_with_steps() -> None:
+    """Let a polite kill of this process end the step it waits for too; call it once, before the first step."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 def measure(command: list[str]) -> dict[str, float]:
     """Minutes of wall clock and of CPU, and peak memory, of a process and those it waited for; it must succeed.
 
@@ -24,7 +31,12 @@ def measure(command: list[str]) -> dict[str, float]:
     """
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:  # stopped: a step that goes on alone would share the machine with the next run
+        process.terminate()
+        process.wait()
+        raise
     if status:
         raise SystemExit(f"failed with status {os.waitstatus_to_exitcode(status)}: {' '.join(command)}")
     return {

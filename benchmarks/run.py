@@ -24,7 +24,7 @@ import nnunet
 from commands import HERE, MASG_SAM, Place, link_vectors, minutes, steps, typed
 from data_sets import DATASETS
 from diagnostics import last_diagnostics
-from processes import once
+from processes import end_with_steps, once
 from published import prepare
 from studies import GIVEN_VECTORS, NNUNET, STUDIES, Run
 from subsets import few_images, few_labels
@@ -195,4 +195,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    end_with_steps()
     main()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -96,6 +99,23 @@ def test_cost_of_a_process_and_its_children(script: Script, tmp_path: Path) -> N
     with pytest.raises(SystemExit, match="failed with status 1"):
         once(tmp_path / "b.json", ["false"])
     assert not (tmp_path / "b.json").exists()
+
+
+def test_a_stopped_benchmark_takes_its_step_along(tmp_path: Path) -> None:
+    step = [
+        sys.executable,
+        "-c",
+        f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(99)",
+    ]
+    code = f"import processes; processes.end_with_steps(); processes.measure({step!r})"
+    benchmark = subprocess.Popen([sys.executable, "-c", code], cwd=BENCHMARKS)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text(encoding="utf-8"):
+        assert benchmark.poll() is None
+        time.sleep(0.05)
+    benchmark.terminate()
+    assert benchmark.wait() == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
 
 
 def test_peers_get_the_minutes_of_masg_sam(main: Main, tmp_path: Path) -> None:
