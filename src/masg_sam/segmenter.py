@@ -171,7 +171,6 @@ class MasgSam:
         prompts_of = self._prompts(prompts, cases)
         _check_masks_folder(cases, folder)
         failed: list[InputError] = []
-        described = False
         for case in cases:
             try:
                 result = self._predict_case(case, folder, prompts_of, pictures, mask_format)
@@ -179,9 +178,6 @@ class MasgSam:
                 log.error("%s", error)
                 failed.append(error)
                 continue
-            if not described:  # a folder without a mask stays as it was
-                self._describe(folder)
-                described = True
             _append(folder / PREDICTIONS, result)
             yield result
         if len(failed) == 1:
@@ -216,6 +212,7 @@ class MasgSam:
         labels = self.model.task.labels
         suffix = MASK_FORMATS[mask_format] if mask_format else mask_suffix(volume)
         path = folder / f"{case.name}{suffix}"
+        self._describe(folder)  # not before there is a mask: a folder without one stays as it was
         write_label(labels.decode(found.mask), volume, path, dict(zip(labels.values, labels.names, strict=True)))
         if pictures:
             from masg_sam.inference.overlay import write_overlay
@@ -239,7 +236,7 @@ class MasgSam:
         )
 
     def _describe(self, folder: Path) -> None:
-        """Write beside the masks what their values mean, and what made them."""
+        """Write what the values of the masks mean, and what made them."""
         write_text(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
         write_text(folder / PREDICTED, json.dumps({"run": self.source, "versions": self.model.facts.get("versions")}))
 
