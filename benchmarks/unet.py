@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from masg_sam.config import Config, ModelConfig, from_dict, load_config, override, to_dict
-from masg_sam.data.dataset import TrainingSamples
 from masg_sam.data.task import Task
 from masg_sam.models.checkpoint import TrainedModel
 from masg_sam.models.masg_sam import MasgSamOutput
@@ -55,15 +54,14 @@ def train(data: Path, out: Path, config: Config) -> None:
     prepared = prepare(data, config)
     task, steps = prepared.task, plan_steps(config, prepared.task)
     torch.manual_seed(config.training.seed)
-    count = steps * config.training.batch_size
-    samples = TrainingSamples(prepared.cases, task, count, config.training.seed, prompts=0.0)
+    samples = prepared.samples(steps, config.training, prompts=0.0)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(UNetPeer(task), samples, steps, config.training, out, {}, Console(stderr=True))
     state = trainer.run((out / "last.safetensors").exists())
     facts = {
         "steps": steps,
         "task": task.to_dict(),
-        "cases": [case.name for case in prepared.cases],
+        "cases": [case.name for case in prepared.dataset.cases],
         "config": to_dict(config),
         "facts": {"weights": "random values", "versions": package_versions()},
     }

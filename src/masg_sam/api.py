@@ -255,6 +255,7 @@ def describe(run: PathLike | None = None) -> dict[str, Any]:
     Args:
         run: a run's folder; ``None`` for the installation.
     """
+    from masg_sam.data.task import describe_slices
     from masg_sam.models.sam.weights import cache_folder
     from masg_sam.training.run import package_versions
 
@@ -274,7 +275,7 @@ def describe(run: PathLike | None = None) -> dict[str, Any]:
         "channels": ", ".join(task.channels),
         "input": f"{task.size[0]} x {task.size[1]} pixels",
         "pixel_mm": task.pixel or None,
-        "plane": None if task.pictures else task.plane,
+        "slices": describe_slices(task),
         "encoder": model.config.model.encoder.name,
         "weights": model.facts.get("weights"),
         "text": (model.facts.get("text") or {}).get("source"),

@@ -130,6 +130,10 @@ class DataConfig:
     plane: Annotated[Literal["auto", "axial", "coronal", "sagittal"], Field(description="the slices of a volume")] = (
         "auto"
     )
+    planes: Annotated[
+        Literal[1, 3] | None,
+        Field(description="planes a volume is cut in; none: 3 where voxels are nearly cubes, else 1"),
+    ] = None
     flips: Annotated[
         bool | None, Field(description="mirror while training; none: only pictures without left and right")
     ] = None

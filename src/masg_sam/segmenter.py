@@ -175,7 +175,8 @@ class MasgSam:
             try:
                 result = self._predict_case(case, folder, prompts_of, pictures, mask_format)
             except InputError as error:
-                log.error("%s", error)
+                if len(cases) > 1:  # a single one is told when it is raised
+                    log.error("%s", error)
                 failed.append(error)
                 continue
             _append(folder / PREDICTIONS, result)

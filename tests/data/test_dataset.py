@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from masg_sam.data.dataset import FOREGROUND_PART, TrainingCase, TrainingSamples, prepare_case
+from masg_sam.data.dataset import FOREGROUND_PART, AlternatingPlanes, TrainingCase, TrainingSamples, prepare_case
 from masg_sam.data.labels import IGNORED
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
@@ -53,6 +53,18 @@ def test_slices_that_nobody_labelled_are_not_shown(make_task: Make) -> None:
     data = samples(make_task(reach=0), [sparse, bare], prompts=0.0)
     chosen = [data._choose(np.random.default_rng(i)) for i in range(40)]
     assert {(found.name, number) for found, number, _ in chosen} == {("a", 0), ("a", 3), ("a", 6)}
+
+
+def test_a_batch_is_of_one_plane(make_task: Make) -> None:
+    """Batches of two: axial, coronal, axial, ...; each sample is that plane's own."""
+    views = make_task(across={"coronal": (32, 64)}).views
+    assert [view.plane for view in views] == ["axial", "coronal"] and views[1].size == (32, 64)
+    planes = [samples(view, [case("a")]) for view in views]
+    data = AlternatingPlanes(planes, 2)
+    assert len(data) == 40 and [data.plane_of(i) for i in range(6)] == [0, 0, 1, 1, 0, 0]
+    for i in range(6):
+        assert same(data[i], planes[data.plane_of(i)][i])
+    assert [tuple(batch["label"].shape[1:]) for batch in DataLoader(data, 2)][:3] == [(64, 64), (32, 64), (64, 64)]
 
 
 def test_workers_change_nothing(make_task: Make) -> None:

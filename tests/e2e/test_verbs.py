@@ -159,6 +159,8 @@ def test_one_bad_file_does_not_stop_the_others(
     assert result.returncode == 2
     assert "a.nii.gz" in result.stderr and "Traceback" not in result.stderr
     assert (tmp_path / "masks" / "b.nii.gz").exists() and not (tmp_path / "masks" / "a.nii.gz").exists()
+    alone = masg_sam("predict", tmp_path / "run", images / "a.nii.gz", "--out", tmp_path / "none")
+    assert alone.returncode == 2 and alone.stderr.count("a.nii.gz") == 1 and not (tmp_path / "none").exists()
     into_images = masg_sam("predict", tmp_path / "run", images, "--out", images)
     assert into_images.returncode == 2 and "among the images" in into_images.stderr
     assert (images / "b.nii.gz").read_bytes() == content

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,51 @@ def test_the_mask_lies_on_the_volumes_own_grid(task: Callable[..., Task], plane:
     for value, grey in ((1, 1.0), (2, 3.0)):
         assert dice(found.mask == value, data[0] == grey) > 0.7
     assert set(np.unique(found.mask)) <= {0, 1, 2}
+
+
+ACROSS = {"coronal": (64, 64), "sagittal": (64, 64)}
+
+
+class Steadfast(nn.Module):
+    """Stands for a network that knows the plane by the brightness of a slice's middle, and is of one mind in each."""
+
+    def __init__(self, *minds: float) -> None:
+        super().__init__()
+        self.minds = minds  # logit of the class in the axial, coronal, sagittal plane
+
+    def forward(self, images: Tensor, prompts: Prompts | None = None) -> MasgSamOutput:
+        plane = int(images[0, 1].max().item()) - 1
+        one = torch.full_like(images[:, 1], self.minds[plane])
+        return MasgSamOutput(torch.stack([torch.zeros_like(one), one], 1))
+
+
+def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits 1, -3, -3, the first counting twice: the mean is -1, so the class goes; with 2, -1, -1 it stays."""
+    original = module.network_batches
+
+    def marked(volume: Volume, task: Task, *rest: int) -> Iterator[Tensor]:
+        yield from (torch.full_like(batch, 1.0 + task.axis) for batch in original(volume, task, *rest))
+
+    monkeypatch.setattr(module, "network_batches", marked)
+    task = make_task(1, intensity=Unchanged("scan"), across=ACROSS)
+    data = volume(np.ones((1, 20, 24, 28)), (1.0, 1.0, 1.0))
+    gone = Predictor(Steadfast(1.0, -3.0, -3.0), task).segment(data)
+    kept = Predictor(Steadfast(2.0, -1.0, -1.0), task).segment(data)
+    assert not gone.mask.any() and kept.mask.all()
+    assert kept.confidence == (pytest.approx(torch.tensor(0.5).sigmoid().item(), abs=2e-3),)
+    assert gone.planes.dice() == pytest.approx([0.0]) and kept.planes.dice() == pytest.approx([1.0])
+    spoken = Predictor(Steadfast(1.0, -3.0, -3.0), task).segment(data, [Click((7, 3, 3), "organ 1")])
+    assert [i for i in range(20) if spoken.mask[i].any()] == [7] and spoken.mask[7].all()
+    thin = volume(np.ones((1, 15, 24, 28)), (1.0, 1.0, 1.0))
+    alone = Predictor(Steadfast(1.0, -3.0, -3.0), task).segment(thin)
+    assert alone.mask.all() and alone.planes is None
+
+
+def test_three_planes_on_the_volumes_own_grid(task: Callable[..., Task]) -> None:
+    data = organs().repeat(6, 1)
+    three = Predictor(Threshold(), task(across=ACROSS)).segment(volume(data, (1.0, 1.0, 1.0)))
+    for value, grey in ((1, 1.0), (2, 3.0)):
+        assert dice(three.mask == value, data[0] == grey) > 0.9
 
 
 def test_the_batch_size_changes_nothing(task: Callable[..., Task]) -> None:
@@ -192,7 +237,7 @@ def test_mirrored_views_are_averaged(make_task: Make, columns: int) -> None:
     means = {}
     for mirror in (False, True):
         task = make_task(intensity=Unchanged("scan"), size=(32, columns), mirror=mirror, reach=0)
-        means[mirror] = next(Predictor(LeftSided(), task)._probabilities(volume(data), ()))[0, 1]
+        means[mirror] = next(Predictor(LeftSided(), task)._probabilities(volume(data), task))[0, 1]
     # Mean over the views of (4 - 4 c + 2 - 2 r) / 2 with c and r mirrored, or exchanged: (2 + 1) / 2 everywhere.
     assert torch.allclose(means[True], torch.tensor(1.5).sigmoid())
     assert means[False][0, 0] == pytest.approx(torch.tensor(3.0).sigmoid().item(), abs=1e-3)
@@ -205,5 +250,5 @@ def test_a_view_is_put_back_where_it_came_from(make_task: Make, shape: tuple[int
     found = {}
     for mirror in (False, True):
         task = make_task(2, intensity=Unchanged("scan"), size=shape, mirror=mirror, reach=0)
-        found[mirror] = next(Predictor(Threshold(1), task)._probabilities(volume(data), ()))
+        found[mirror] = next(Predictor(Threshold(1), task)._probabilities(volume(data), task))
     assert torch.allclose(found[True], found[False], atol=1e-6)

@@ -11,7 +11,7 @@ from masg_sam.config import Config, override
 from masg_sam.data.layouts import find_training_cases
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
-from masg_sam.training.calibration import BLOCK_SLICES, calibrate, change, cut_block
+from masg_sam.training.calibration import calibrate, change, cut_block
 
 Make = Callable[..., Task]
 
@@ -28,14 +28,14 @@ def scan(shape: tuple[int, ...] = (40, 30, 30)) -> tuple[Volume, np.ndarray]:
 def test_a_block_holds_a_class(axis: int) -> None:
     volume, label = scan()
     for seed in range(5):
-        image, target = cut_block(volume, label, axis, np.random.default_rng(seed))
-        assert image.shape == target.shape and target.shape[axis] == BLOCK_SLICES and target.any()
+        image, target = cut_block(volume, label, axis, 16, np.random.default_rng(seed))
+        assert image.shape == target.shape and target.shape[axis] == 16 and target.any()
         np.testing.assert_allclose(image.data[0][target > 0].mean(), 150, atol=2)
 
 
 def test_a_picture_is_its_own_block() -> None:
     volume, label = scan((1, 30, 30))
-    image, target = cut_block(volume, label, 0, np.random.default_rng(0))
+    image, target = cut_block(volume, label, 0, 16, np.random.default_rng(0))
     assert np.array_equal(image.data, volume.data) and np.array_equal(target, label)
 
 

@@ -81,6 +81,33 @@ def test_the_users_plane_and_size_stand() -> None:
     assert grid.pixel == pytest.approx(200 / 320) and grid.size == (320, 96)
 
 
+def test_cubes_are_cut_in_three_planes() -> None:
+    """88 x 140 x 183 voxels of 0.625 mm in pixels of 183 / 224 voxels: 108 x 224 coronal, 108 x 172 sagittal."""
+    shape, cube = (88, 140, 183), (0.625, 0.625, 0.625)
+    grid = plan_grid([scan(shape, cube)], Config())
+    assert grid.plane == "axial" and grid.size == (192, 224)
+    assert grid.across == {"coronal": (128, 224), "sagittal": (128, 192)}
+    coronal = plan_grid([scan(shape, cube)], settings(data__plane="coronal"))
+    assert list(coronal.across) == ["axial", "sagittal"] and coronal.size == (128, 224)
+
+
+@pytest.mark.parametrize(
+    ("cases", "planes", "expected"),
+    [
+        ([scan((60, 60, 60), (1.5, 1.0, 1.0))], None, 3),
+        ([scan((60, 60, 60), (1.6, 1.0, 1.0))], None, 1),
+        ([scan((60, 60, 60)), scan((23, 60, 60))], None, 1),
+        ([scan((60, 60, 60))], 1, 1),
+        ([scan((256, 256, 256))], None, 3),
+        ([scan((256, 256, 257))], None, 1),
+        ([scan((60, 60, 60), (5.0, 1.0, 1.0))], 3, 3),
+        ([picture(60, 60)], 3, 1),
+    ],
+)
+def test_how_many_planes(cases: list[CaseSummary], planes: int | None, expected: int) -> None:
+    assert 1 + len(plan_grid(cases, settings(data__planes=planes)).across) == expected
+
+
 def test_pictures_are_scaled_to_their_longest_side() -> None:
     assert plan_grid([picture(500, 500), picture(600, 800)], Config()) == plan_grid([picture(5, 5)], Config())
     one = plan_grid([picture(300, 600)], Config())
@@ -104,6 +131,12 @@ def test_steps_follow_a_budget_of_pixels(
 ) -> None:
     task = make_task(size=size)
     assert plan_steps(settings(training__batch_size=batch), task) == steps
+
+
+def test_every_plane_has_its_steps(make_task: Callable[..., Task]) -> None:
+    """8 (192 x 256 + 128 x 256 + 128 x 192) pixels in three steps, 200 megapixels: 234 times."""
+    task = make_task(size=(192, 256), across={"coronal": (128, 256), "sagittal": (128, 192)})
+    assert plan_steps(Config(), task) == 3 * 234
 
 
 def test_the_users_steps_stand(make_task: Callable[..., Task]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from support import blobs
 from torch import Tensor
 
 from masg_sam.config import Config, override
-from masg_sam.data.dataset import TrainingCase, TrainingSamples
+from masg_sam.data.dataset import AlternatingPlanes, TrainingCase, TrainingSamples
 from masg_sam.data.task import Task
 from masg_sam.errors import TrainingError
 from masg_sam.models.masg_sam import MasgSamNetwork
@@ -27,7 +28,9 @@ Build = Callable[..., Trainer]
 def build(tiny: Config, make_task: Callable[..., Task], tmp_path: Path) -> Build:
     """A trainer on one volume of blobs."""
 
-    def make(folder: str = "run", channels: int = 3, **settings: object) -> Trainer:
+    def make(
+        folder: str = "run", channels: int = 3, across: dict[str, tuple[int, int]] | None = None, **settings: object
+    ) -> Trainer:
         config = override(tiny, {name.replace("__", "."): value for name, value in settings.items()})
         torch.manual_seed(0)
         network = MasgSamNetwork(config.model, load_sam(config.model.encoder), 1, channels, torch.randn(1, 8))
@@ -40,7 +43,10 @@ def build(tiny: Config, make_task: Callable[..., Task], tmp_path: Path) -> Build
             case = TrainingCase("a", case.images.expand(-1, channels, -1, -1), label)
             task = make_task(reach=0, channels=("a",) * channels)
         steps = config.training.steps
-        samples = TrainingSamples([case], task, steps * config.training.batch_size, 0, 0.25)
+        size = config.training.batch_size
+        views = replace(task, across=across or {}).views
+        planes = [TrainingSamples([case], view, steps * size, 0, 0.25) for view in views]
+        samples = AlternatingPlanes(planes, size)
         (tmp_path / folder).mkdir(exist_ok=True)
         console = Console(file=io.StringIO())
         return Trainer(network, samples, steps, config.training, tmp_path / folder, {"steps": steps}, console)
@@ -82,6 +88,17 @@ def test_the_average_is_returned_and_differs_from_the_last_weights(build: Build)
     last = trainer.plain.state_dict()
     assert average.keys() == last.keys()
     assert not same(average, last)
+
+
+@pytest.mark.parametrize("tuning", ["full", "frozen"])
+def test_planes_of_other_sizes_train_together(build: Build, tuning: str) -> None:
+    """Also where features are kept: those of one plane only meet in a batch."""
+    settings = {"model__encoder__tuning": tuning, "training__cached_samples": 3, "training__steps": 4}
+    trainer = build(across={"coronal": (32, 64)}, **settings)
+    shapes = [tuple(batch["image"].shape[2:]) for batch in trainer._batches(0)]
+    assert shapes == [(64, 64), (32, 64)] * 2
+    trainer.run()
+    assert len(log_of(trainer)) == 4
 
 
 def test_the_same_seed_gives_the_same_weights(build: Build) -> None:

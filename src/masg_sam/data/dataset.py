@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,29 @@ class TrainingSamples(TorchDataset):
             lists = self.holding[aim]
         number = int(rng.choice([i for i, found in enumerate(lists) if len(found)]))
         return self.cases[number], int(rng.choice(lists[number])), aim
+
+
+class AlternatingPlanes(TorchDataset):
+    """Samples of several planes, batch by batch: all samples of a batch are of one plane, and so of one size.
+
+    Args:
+        planes: samples of each.
+        batch_size: samples that follow each other in one plane.
+    """
+
+    def __init__(self, planes: Sequence[TrainingSamples], batch_size: int) -> None:
+        self.planes, self.batch_size = list(planes), batch_size
+
+    def __len__(self) -> int:
+        return len(self.planes[0])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """As of :class:`TrainingSamples`."""
+        return self.planes[self.plane_of(index)][index]
+
+    def plane_of(self, index: int) -> int:
+        """Which of the planes an item is of."""
+        return index // self.batch_size % len(self.planes)
 
 
 def _middle_of_window(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Task:
         pictures: whether the training images were 2-D pictures.
         mirror: whether a mirrored image is as good as the image: training mirrors at random, and prediction
             averages over the mirrored views.
+        across: other planes in which a volume is segmented too, and the size of the training input in each.
     """
 
     labels: LabelMap
@@ -43,11 +44,18 @@ class Task:
     single: tuple[bool, ...]
     pictures: bool
     mirror: bool = False
+    across: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def axis(self) -> int:
         """The array axis of ``Z x Y x X`` along which the slices lie."""
         return PLANES.index(self.plane)
+
+    @property
+    def views(self) -> tuple[Task, ...]:
+        """The same task in one plane each, its own plane first."""
+        others = (replace(self, plane=plane, size=size, across={}) for plane, size in self.across.items())
+        return (replace(self, across={}), *others)
 
     @property
     def in_channels(self) -> int:
@@ -64,7 +72,13 @@ class Task:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         values["labels"] = LabelMap.from_dict(values["labels"])
         values["intensity"] = Intensity.from_dict(values["intensity"])
+        values["across"] = {plane: tuple(size) for plane, size in values.get("across", {}).items()}
         return cls(**values)
+
+
+def describe_slices(task: Task) -> str:
+    """What the network sees, in words: pictures, or slices of which planes."""
+    return "pictures" if task.pictures else ", ".join([task.plane, *task.across]) + " slices"
 
 
 def choose_plane(spacings: list[tuple[float, float, float]]) -> str:

@@ -49,17 +49,24 @@ class SecondOpinions:
             fields = (agreement.voxels * asked, agreement.again * asked, agreement.both * asked)
             self.prompted.append(Agreement(*fields))
 
-    def signals(self, certainty: Certainty, kept: np.ndarray, asked: tuple[int, ...]) -> Signals:
+    def signals(
+        self,
+        certainty: Certainty,
+        kept: np.ndarray,
+        asked: tuple[int, ...],
+        planes: Agreement | None = None,
+    ) -> Signals:
         """Everything that was seen of the case, put together.
 
         Args:
             certainty: of all slices.
             kept: part of each class's voxels that post-processing kept, ``K``.
             asked: numbers of the slices that were asked about.
+            planes: agreement of the model's own plane with all planes together; ``None`` where it has but one.
         """
         prompted = Agreement.joined(self.prompted) if self.prompted else None
         embedding = np.concatenate(self.embeddings).mean(0)
-        return Signals(certainty, Agreement.joined(self.steady), prompted, kept, embedding, asked)
+        return Signals(certainty, Agreement.joined(self.steady), prompted, kept, embedding, asked, planes)
 
     def _view(self, batch: Tensor, view: tuple[float, float, float, float]) -> Tensor:
         """The mask of a changed batch, changed back: ``B x H x W``."""

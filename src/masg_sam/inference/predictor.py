@@ -22,9 +22,10 @@ from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 from masg_sam.errors import ImageError
 from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions
+from masg_sam.inference.planes import LEAST_DEPTH, OtherPlanes
 from masg_sam.inference.postprocess import keep_largest
 from masg_sam.inference.prompting import PromptBook, UserPrompt
-from masg_sam.inference.signals import Certainty, Signals, ratio
+from masg_sam.inference.signals import Agreement, Certainty, Signals, ratio
 from masg_sam.inference.smoothing import smooth_slices
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
@@ -42,11 +43,13 @@ class Segmentation:
         mask: classes 0..K, ``Z x Y x X`` of uint8, on the volume's own grid.
         certainty: how sure the network was, before post-processing.
         kept: part of each class's voxels that post-processing kept, ``K``; NaN where there were none.
+        planes: agreement of the model's own plane with all planes together; ``None`` where it has but one.
     """
 
     mask: np.ndarray
     certainty: Certainty
     kept: np.ndarray
+    planes: Agreement | None = None
 
     @property
     def confidence(self) -> tuple[float | None, ...]:
@@ -58,7 +61,8 @@ class Segmentation:
 class Predictor:
     """Runs a network over the slices of a volume.
 
-    Memory holds the volume, its mask and one batch of slices, however many slices there are.
+    Memory holds the volume, its mask and one batch of slices, however many slices there are; with several planes
+    the class probabilities of the volume too.
 
     Args:
         network: trained, in evaluation mode.
@@ -77,23 +81,35 @@ class Predictor:
 
         Args:
             volume: its image, with the channels of the training images.
-            prompts: clicks, boxes, rough masks; none are needed.
+            prompts: clicks, boxes, rough masks; none are needed. In a slice that has some, only they and the
+                model's own plane count.
 
         Raises:
             ImageError: the number of channels is not that of the training images.
         """
         self._check(volume)
-        sigma = 0.0 if volume.is_picture else SMOOTHING_MM / volume.spacing[self.task.axis]
+        own, classes = self.task.views[0], self.task.labels.num_classes
+        book = self._book(volume, prompts)
+        others = self._other_planes(volume)
         masks: list[np.ndarray] = []
         certainty: list[Certainty] = []
-        for probability in smooth_slices(self._probabilities(volume, prompts), sigma):
+        agreement: list[Agreement] = []
+        done = 0
+        for probability in self._smoothed(volume, own, book):
             mask = probability.argmax(1)
+            if others is not None:
+                alone = [book is not None and book.touches(done + i) for i in range(len(mask))]
+                first, probability = mask, others.join(probability, done, torch.tensor(alone))
+                mask = probability.argmax(1)
+                agreement.append(Agreement.of(first, mask, classes))
             certainty.append(Certainty.of(probability, mask))
             masks.append(mask.to(torch.uint8).cpu().numpy())
+            done += len(mask)
         found = from_slices(np.concatenate(masks), self.task.axis)
         kept = keep_largest(found, self.task.single)
-        counts = [np.bincount(mask.ravel(), minlength=len(self.task.labels.names) + 1)[1:] for mask in (kept, found)]
-        return Segmentation(kept, Certainty.joined(certainty), ratio(*counts))
+        counts = [np.bincount(mask.ravel(), minlength=classes + 1)[1:] for mask in (kept, found)]
+        planes = Agreement.joined(agreement) if agreement else None
+        return Segmentation(kept, Certainty.joined(certainty), ratio(*counts), planes)
 
     @torch.inference_mode()
     def signals(self, volume: Volume, found: Segmentation) -> Signals:
@@ -107,16 +123,38 @@ class Predictor:
         opinions = SecondOpinions(self.network, self.task.labels.num_classes)
         for batch in network_batches(volume, self.task, self.batch_size, asked):
             opinions.ask(batch.to(self.device))
-        return opinions.signals(found.certainty, found.kept, asked)
+        return opinions.signals(found.certainty, found.kept, asked, found.planes)
 
-    def _probabilities(self, volume: Volume, prompts: Sequence[UserPrompt]) -> Iterator[Tensor]:
-        """Of each class in each slice, on the volume's own grid: ``B x K+1 x rows x columns``."""
-        working = working_shape(volume, self.task)
-        canvas = canvas_shape(working, self.task)
-        native = in_plane(volume.shape, self.task.axis)
-        book = PromptBook(prompts, self.task, volume.shape, working, canvas) if prompts else None
+    def _book(self, volume: Volume, prompts: Sequence[UserPrompt]) -> PromptBook | None:
+        """The prompts, to be looked up slice by slice; ``None`` without any."""
+        if not prompts:
+            return None
+        own = self.task.views[0]
+        working = working_shape(volume, own)
+        return PromptBook(prompts, own, volume.shape, working, canvas_shape(working, own))
+
+    def _other_planes(self, volume: Volume) -> OtherPlanes | None:
+        """What the planes across the model's own one say; ``None`` where there are none, or too few slices."""
+        own, *across = self.task.views
+        if not across or min(volume.shape) < LEAST_DEPTH:
+            return None
+        others = OtherPlanes(self.task.labels.num_classes, volume.shape, own.axis)
+        for view in across:
+            others.add(self._smoothed(volume, view), view.axis)
+        return others
+
+    def _smoothed(self, volume: Volume, view: Task, book: PromptBook | None = None) -> Iterator[Tensor]:
+        """As :meth:`_probabilities`, smoothed across the slices."""
+        sigma = 0.0 if volume.is_picture else SMOOTHING_MM / volume.spacing[view.axis]
+        yield from smooth_slices(self._probabilities(volume, view, book), sigma)
+
+    def _probabilities(self, volume: Volume, view: Task, book: PromptBook | None = None) -> Iterator[Tensor]:
+        """Of each class in each slice of a plane, on the volume's own grid: ``B x K+1 x rows x columns``."""
+        working = working_shape(volume, view)
+        canvas = canvas_shape(working, view)
+        native = in_plane(volume.shape, view.axis)
         done = 0
-        for batch in network_batches(volume, self.task, self.batch_size):
+        for batch in network_batches(volume, view, self.batch_size):
             given = book.batch(range(done, done + len(batch))) if book is not None else None
             logits = self._logits(batch.to(self.device), given.to(self.device) if given else None)
             logits = unpad(resize(logits.float(), canvas), working)  # B x K+1 x r x c

@@ -91,6 +91,10 @@ class PromptBook:
                 kinds[row, column], classes[row, column] = kind, number
         return Prompts(points, kinds, classes, *self._dense(slices))
 
+    def touches(self, number: int) -> bool:
+        """Whether a slice has a prompt."""
+        return bool(self.masks) or number in self.points
+
     def _dense(self, slices: range) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not self.masks:
             return None, None

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NAMES = ("soft_dice", "edge", "steady", "prompted", "kept")
+NAMES = ("soft_dice", "edge", "steady", "prompted", "kept", "planes")
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ class Signals:
         kept: part of each class's voxels that post-processing kept, ``K``; NaN where there were none.
         embedding: SAM's image embedding, mean and deviation of each channel over the slices asked, ``2 D``.
         asked: numbers of the slices asked.
+        planes: agreement of the model's own plane with all planes together; ``None`` where it has but one.
     """
 
     certainty: Certainty
@@ -108,6 +109,7 @@ class Signals:
     kept: np.ndarray
     embedding: np.ndarray
     asked: tuple[int, ...]
+    planes: Agreement | None = None
 
     def by_class(self) -> dict[str, np.ndarray]:
         """Each signal for each class, 0..1 and ``K`` of them, 1 being good; NaN where it is not defined."""
@@ -119,6 +121,7 @@ class Signals:
             "steady": self.steady.dice(),
             "prompted": np.full_like(self.kept, np.nan) if self.prompted is None else self.prompted.dice(),
             "kept": self.kept,
+            "planes": np.full_like(self.kept, np.nan) if self.planes is None else self.planes.dice(),
         }
         return {name: found[name] for name in NAMES}
 

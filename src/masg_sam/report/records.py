@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from masg_sam.data.task import describe_slices
 from masg_sam.errors import InputError
 from masg_sam.segmenter import PREDICTIONS, MasgSam
 
@@ -38,7 +39,7 @@ def model_facts(model: MasgSam, record: Mapping[str, Any]) -> dict[str, list[tup
         ("training cases", listed(record.get("cases", [])) or "–"),
         ("data", str(record.get("data", "–"))),
         ("input", f"{task.size[0]} x {task.size[1]} pixels" + (f" of {task.pixel:.2f} mm" if task.pixel else "")),
-        ("slices", "pictures" if task.pictures else task.plane),
+        ("slices", describe_slices(task)),
     ]
     data += [(finding["level"], finding["message"]) for finding in record.get("findings", [])]
     text = facts.get("text") or {}

@@ -26,6 +26,7 @@ from masg_sam.inference.predictor import Predictor
 from masg_sam.inference.quality import Calibration, Quality
 
 BLOCK_SLICES = 16
+DEEP_SLICES = 64  # of a block that is looked at in three planes, for a thin one shows them nothing
 FEWEST_VOXELS = 20  # of a class, in its label or in the mask, to count
 # What the hardest block may suffer.
 TURN, SCALE, BLUR, NOISE, BIAS, GAMMA = math.pi / 4, 0.45, 2.0, 0.6, 0.6, 1.0
@@ -39,13 +40,14 @@ def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blo
         predictor: holds the trained network.
         cases: the training cases; those used are read again, one at a time.
         labels: what their label values mean.
-        blocks: how many.
+        blocks: how many; half as many where volumes are looked at in three planes, which takes longer.
         seed: of everything random.
 
     Returns:
         What was learned; ``None`` where no class was found in any block.
     """
     task = predictor.task
+    length, blocks = (DEEP_SLICES, math.ceil(blocks / 2)) if task.across else (BLOCK_SLICES, blocks)
     signals: list[dict[str, float]] = []
     dice: list[float] = []
     embeddings, spacings, percentiles, held = [], [], [], []
@@ -58,7 +60,9 @@ def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blo
         held.append([bool((label == k).any()) for k in range(1, labels.num_classes + 1)])
         for block in range(i, blocks, len(chosen)):
             rng = np.random.default_rng((seed, block))
-            image, target = change(*cut_block(volume, label, task.axis, rng), block / max(blocks - 1, 1), task, rng)
+            image, target = change(
+                *cut_block(volume, label, task.axis, length, rng), block / max(blocks - 1, 1), task, rng
+            )
             found = predictor.segment(image)
             said = predictor.signals(image, found)
             embeddings.append(said.embedding)
@@ -75,16 +79,19 @@ def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blo
     return Quality(Calibration.fit(signals, dice), familiarity, tuple(np.all(held, axis=0).tolist()))
 
 
-def cut_block(volume: Volume, label: np.ndarray, axis: int, rng: np.random.Generator) -> tuple[Volume, np.ndarray]:
-    """At most 16 neighbouring slices, the first among those that hold a class.
+def cut_block(
+    volume: Volume, label: np.ndarray, axis: int, length: int, rng: np.random.Generator
+) -> tuple[Volume, np.ndarray]:
+    """Neighbouring slices around one that holds a class.
 
     Args:
         volume: an image.
         label: its classes, ``Z x Y x X``.
         axis: of ``Z x Y x X``, along which the slices lie.
+        length: slices, or all where there are fewer.
         rng: source of chance.
     """
-    length = min(BLOCK_SLICES, label.shape[axis])
+    length = min(length, label.shape[axis])
     others = tuple(i for i in range(3) if i != axis)
     held = np.flatnonzero(((label > 0) & (label != IGNORED)).any(axis=others))
     middle = int(rng.choice(held)) if len(held) else label.shape[axis] // 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -20,8 +20,10 @@ LEAST_SIDE, MOST_SIDE = 128, 224  # pixels of the longest side, when the user na
 ZOOM = 1.5  # a small slice is enlarged by this much, for SAM's decoder is coarse
 MOST_ZOOM, MOST_ACROSS = 3.0, 512  # beyond them finer pixels show nothing new, or cost too much
 LEAST_WIDTH = 10.0  # input pixels across the smallest class; see docs/explanation/what-was-tried.md
-MEGAPIXELS = 160.0  # seen by a run, all steps together; more did not help, see docs/explanation/what-was-tried.md
-FEWEST_STEPS, MOST_STEPS = 200, 600
+MEGAPIXELS = {1: 160.0, 3: 200.0}  # seen by a run, by the planes it cuts; see docs/explanation/what-was-tried.md
+NEARLY_CUBES = 1.5  # longest side of a voxel by its shortest, up to which volumes are cut in three planes
+LEAST_DEPTH, MOST_VOXELS = 24, 2**24  # of such a volume; a larger one would take minutes
+FEWEST_STEPS, MOST_STEPS = 200, 600  # in each plane
 SINGLE_PART = 0.99  # of a label's voxels in its largest piece, to count as one piece
 SIDED = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)", re.IGNORECASE)
 
@@ -34,11 +36,13 @@ class Grid:
         plane: the slices' plane.
         pixel: side of an input pixel in mm, 0 for pictures.
         size: rows and columns of the input; a slice that is larger is seen window by window.
+        across: the same of the other planes that volumes are cut in.
     """
 
     plane: str
     pixel: float
     size: tuple[int, int]
+    across: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config: Config) -> Grid:
@@ -56,19 +60,32 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
     wanted = config.data.size
     if all(case.picture for case in cases):
         longest = wanted or MOST_SIDE
-        sides = [[longest * n / max(case.shape[1:]) for n in case.shape[1:]] for case in cases]
+        sides = np.array([[longest * n / max(case.shape[1:]) for n in case.shape[1:]] for case in cases])
         return Grid(PLANES[0], 0.0, _canvas(sides))
     plane = config.data.plane if config.data.plane != "auto" else choose_plane([c.spacing for c in cases])
     axis = PLANES.index(plane)
     spacings = np.array([in_plane(case.spacing, axis) for case in cases])  # cases x 2, mm
-    extents = np.array([in_plane(case.shape, axis) for case in cases]) * spacings  # mm
+    extents = _extents(cases, axis)
     native = float(np.median(spacings.min(1)))
     longest = float(np.median(extents.max(1)))
     side = wanted or int(np.clip(ZOOM * longest / native, LEAST_SIDE, MOST_SIDE))
     whole = longest / side  # mm
     fine = min(class_widths(labels, spacings, axis), default=np.inf) / LEAST_WIDTH
     pixel = config.data.pixel or min(whole, max(fine, native / MOST_ZOOM, longest / MOST_ACROSS))
-    return Grid(plane, pixel, _canvas((extents / max(whole, pixel)).tolist()))
+    step = max(whole, pixel)
+    others = [other for other in PLANES if other != plane] if plan_planes(cases, config) == 3 else []
+    across = {other: _canvas(_extents(cases, PLANES.index(other)) / step) for other in others}
+    return Grid(plane, pixel, _canvas(extents / step), across)
+
+
+def plan_planes(cases: Sequence[CaseSummary], config: Config) -> int:
+    """Three where all training volumes are deep enough for them, not too large, and of nearly cubic voxels."""
+    if config.data.planes is not None:
+        return config.data.planes
+    cubes = all(max(case.spacing) <= NEARLY_CUBES * min(case.spacing) for case in cases)
+    deep = all(min(case.shape) >= LEAST_DEPTH for case in cases)
+    small = all(np.prod(case.shape) <= MOST_VOXELS for case in cases)
+    return 3 if cubes and deep and small else 1
 
 
 def class_widths(labels: Sequence[np.ndarray], spacings: np.ndarray, axis: int) -> list[float]:
@@ -92,8 +109,9 @@ def plan_steps(config: Config, task: Task) -> int:
     """Steps of a run: a fixed number of pixels seen, so that a run takes minutes at any input size."""
     if config.training.steps is not None:
         return config.training.steps
-    pixels = config.training.batch_size * task.size[0] * task.size[1]
-    return int(np.clip(MEGAPIXELS * 1e6 / pixels, FEWEST_STEPS, MOST_STEPS))
+    planes = len(task.views)
+    pixels = config.training.batch_size * sum(view.size[0] * view.size[1] for view in task.views)
+    return planes * int(np.clip(MEGAPIXELS[planes] * 1e6 / pixels, FEWEST_STEPS, MOST_STEPS))
 
 
 def plan_mirror(config: Config, labels: LabelMap, pictures: bool) -> bool:
@@ -139,12 +157,18 @@ def make_task(
         single=single,
         pictures=pictures,
         mirror=plan_mirror(config, labels, pictures),
+        across=grid.across,
     )
 
 
-def _canvas(sides: list[list[float]]) -> tuple[int, int]:
-    """The multiples of 32 that nine slices in ten fit into, with a pixel of slack for rounding."""
-    rows, columns = np.percentile(np.array(sides), 90, axis=0) - 0.5
+def _extents(cases: Sequence[CaseSummary], axis: int) -> np.ndarray:
+    """Height and width of each case's slices along ``axis`` in mm, ``cases x 2``."""
+    return np.array([np.multiply(in_plane(case.shape, axis), in_plane(case.spacing, axis)) for case in cases])
+
+
+def _canvas(sides: np.ndarray) -> tuple[int, int]:
+    """The multiples of 32 that nine slices in ten fit into, with a pixel of slack for rounding; ``cases x 2``."""
+    rows, columns = np.percentile(sides, 90, axis=0) - 0.5
     return round_up(rows), round_up(columns)
 
 

@@ -15,12 +15,12 @@ import yaml
 from rich.console import Console
 
 from masg_sam import __version__
-from masg_sam.config import Config, to_dict
+from masg_sam.config import Config, TrainingConfig, to_dict
 from masg_sam.data.check import TrainingCheck, examine, guess_modality, read_case
-from masg_sam.data.dataset import TrainingCase, TrainingSamples, prepare_case
+from masg_sam.data.dataset import AlternatingPlanes, TrainingCase, TrainingSamples, prepare_case
 from masg_sam.data.intensity import fit_intensity
 from masg_sam.data.layouts import Dataset, look_for_cases
-from masg_sam.data.task import Task
+from masg_sam.data.task import Task, describe_slices
 from masg_sam.errors import OutputError
 from masg_sam.files import write_text
 from masg_sam.inference.predictor import Predictor
@@ -46,13 +46,21 @@ class Prepared:
         dataset: where it came from.
         check: what was found in it.
         task: the plan.
-        cases: at the network's pixel size.
+        cases: at the network's pixel size, of each plane.
     """
 
     dataset: Dataset
     check: TrainingCheck
     task: Task
-    cases: list[TrainingCase]
+    cases: list[list[TrainingCase]]
+
+    def samples(self, steps: int, config: TrainingConfig, prompts: float) -> AlternatingPlanes:
+        """What a run of so many steps sees; ``prompts`` is the part that comes with one."""
+        planes = [
+            TrainingSamples(cases, view, steps * config.batch_size, config.seed, prompts)
+            for cases, view in zip(self.cases, self.task.views, strict=True)
+        ]
+        return AlternatingPlanes(planes, config.batch_size)
 
 
 def run_training(data: Path, out: Path, config: Config, resume: bool, console: Console) -> TrainedModel:
@@ -68,16 +76,11 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
     torch.manual_seed(config.training.seed)
     network, facts, architecture = build_network(prepared.task, config)
     steps = plan_steps(config, prepared.task)
-    samples = TrainingSamples(
-        prepared.cases,
-        prepared.task,
-        steps * config.training.batch_size,
-        config.training.seed,
-        config.data.prompts if config.model.decoder.kind == "sam" else 0.0,
-    )
+    prompts = config.data.prompts if config.model.decoder.kind == "sam" else 0.0
+    samples = prepared.samples(steps, config.training, prompts)
     _write_settings(out, config, prepared, steps, facts)
     _announce(console, prepared, steps, facts)
-    shared = {"settings": _shared_settings(config), "steps": steps, "cases": [c.name for c in prepared.cases]}
+    shared = {"settings": _shared_settings(config), "steps": steps, "cases": [c.name for c in prepared.dataset.cases]}
     trainer = Trainer(network, samples, steps, config.training, out, shared, console)
     average = trainer.run(resume)
     network.load_state_dict(average)
@@ -124,8 +127,8 @@ def prepare(data: Path, config: Config) -> Prepared:
     single = single_pieces(encoded, labels.num_classes)
     channels = dataset.name_channels(volumes[0].data.shape[0])
     task = make_task(grid, labels, modality, channels, intensity, check.cases, single, config)
-    loaded = zip(dataset.cases, volumes, encoded, strict=True)
-    cases = [prepare_case(case.name, volume, label, task) for case, volume, label in loaded]
+    loaded = list(zip(dataset.cases, volumes, encoded, strict=True))
+    cases = [[prepare_case(case.name, *read, view) for case, *read in loaded] for view in task.views]
     return Prepared(dataset, check, task, cases)
 
 
@@ -148,7 +151,7 @@ def build_network(task: Task, config: Config) -> tuple[MasgSamNetwork, dict[str,
             source=model.dsf.text,
             location=model.dsf.location,
             modality=task.modality,
-            plane="" if task.pictures else task.plane,
+            plane="" if task.pictures or task.across else task.plane,
             sentences=model.dsf.sentences,
             seed=config.training.seed,
         )
@@ -201,10 +204,10 @@ def _write_settings(out: Path, config: Config, prepared: Prepared, steps: int, f
 
 def _announce(console: Console, prepared: Prepared, steps: int, facts: dict[str, Any]) -> None:
     task = prepared.task
-    count, classes = len(prepared.cases), ", ".join(task.labels.names)
+    count, classes = len(prepared.dataset.cases), ", ".join(task.labels.names)
     pixels = f"{task.size[0]} x {task.size[1]} pixels" + (f" of {task.pixel:.2f} mm" if task.pixel else "")
     console.print(f"{count} labelled case{'s' if count > 1 else ''}, {task.modality}; classes: {classes}")
-    console.print(f"input {pixels}, {'pictures' if task.pictures else task.plane + ' slices'}, {steps} steps")
+    console.print(f"input {pixels}, {describe_slices(task)}, {steps} steps")
     console.print(f"weights: {facts['weights']}")
     if "text" in facts:
         console.print(f"class texts: {facts['text']['source']}")

@@ -16,7 +16,7 @@ from torch.optim import AdamW
 from torch.utils.data import DataLoader, Subset, default_collate
 
 from masg_sam.config import TrainingConfig
-from masg_sam.data.dataset import TrainingSamples
+from masg_sam.data.dataset import AlternatingPlanes
 from masg_sam.errors import TrainingError
 from masg_sam.models.masg_sam import MasgSamNetwork, MasgSamOutput
 from masg_sam.models.sam.encoder import EncoderFeatures
@@ -50,7 +50,7 @@ class Trainer:
     def __init__(
         self,
         network: MasgSamNetwork,
-        samples: TrainingSamples,
+        samples: AlternatingPlanes,
         steps: int,
         config: TrainingConfig,
         folder: Path,
@@ -167,12 +167,15 @@ class Trainer:
 
     def _cached_batches(self, done: int) -> Iterator[dict[str, Any]]:
         """A frozen encoder sees each of a fixed set of augmented samples once; batches draw from them."""
-        count = min(self.config.cached_samples, self.steps * self.config.batch_size)
+        size, planes = self.config.batch_size, len(self.samples.planes)
+        count = min(max(self.config.cached_samples, size * planes), self.steps * size)
         log.info("encoding %d samples with the frozen encoder", count)
         cache = [self._encode(index) for index in range(count)]
         for step in range(done, self.steps):
             generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-            chosen = torch.randperm(count, generator=generator)[: self.config.batch_size].tolist()
+            plane = self.samples.plane_of(step * size)
+            order = torch.randperm(count, generator=generator).tolist()
+            chosen = [i for i in order if self.samples.plane_of(i) == plane][:size]
             batch = default_collate([cache[i] for i in chosen])
             device = self.accelerator.device
             yield {k: [t.to(device) for t in v] if k == "taps" else v.to(device) for k, v in batch.items()}
