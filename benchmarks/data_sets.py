@@ -34,7 +34,7 @@ DATASETS = {
         "la4/imagesTs",
         "la4/labelsTs",
         0.885,
-        ("--data.size", "192", "--training.steps", "250"),
+        ("--data.size", "192", "--data.planes", "1", "--training.steps", "250"),
     ),
     "kvasir20": Dataset(
         "Kvasir, 20 images",
@@ -50,7 +50,7 @@ DATASETS = {
         "hippocampus/imagesTs",
         "hippocampus/labelsTs",
         0.834,
-        ("--data.size", "96", "--training.steps", "250"),
+        ("--data.size", "96", "--data.planes", "1", "--training.steps", "250"),
     ),
     "openkbp5": Dataset(
         "OpenKBP, 5 volumes",

@@ -17,13 +17,13 @@ def even(value: float, axis: int) -> Tensor:
 
 
 def test_planes_are_joined_by_their_geometric_mean() -> None:
-    """Own plane 0.2, twice; others 0.9 and 0.6: (0.2^2 0.9 0.6)^(1/4) = 0.3834 against (0.8^2 0.1 0.4)^(1/4) = 0.4."""
+    """Own plane 0.2, four times; others 0.9 and 0.6: (0.2^4 0.9 0.6)^(1/6) against (0.8^4 0.1 0.4)^(1/6)."""
     others = OtherPlanes(1, SHAPE, axis=0)
     others.add([even(0.9, 1)], 1)
     others.add(even(0.6, 2).split(2), 2)
-    assert OWN_WEIGHT == 2.0
+    assert OWN_WEIGHT == 4.0
     joined = others.join(even(0.2, 0), 0, torch.zeros(3, dtype=torch.bool))
-    top, rest = (0.04 * 0.54) ** 0.25, (0.64 * 0.04) ** 0.25
+    top, rest = (0.2**4 * 0.54) ** (1 / 6), (0.8**4 * 0.04) ** (1 / 6)
     assert joined[:, 1] == pytest.approx(top / (top + rest), abs=1e-3)
     assert joined.sum(1) == pytest.approx(1.0, abs=1e-6)
 
@@ -41,7 +41,7 @@ def test_every_voxel_meets_itself(axis: int) -> None:
     own = torch.full_like(both, 0.5).movedim(axis + 1, 0)
     parts = [others.join(part, 2 * i, torch.zeros(len(part), dtype=torch.bool)) for i, part in enumerate(own.split(2))]
     joined = torch.cat(parts).movedim(0, axis + 1)
-    expected = both.sqrt() / both.sqrt().sum(0)  # the mean of two logs of p and two of 1/2
+    expected = both ** (1 / 3) / (both ** (1 / 3)).sum(0)  # the mean of two logs of p and four of 1/2
     assert torch.allclose(joined, expected, atol=5e-3)
 
 
@@ -57,5 +57,5 @@ def test_no_plane_rules_a_class_out() -> None:
     others = OtherPlanes(1, SHAPE, axis=0)
     others.add([even(0.0, 1)], 1)
     joined = others.join(even(1.0, 0), 0, torch.zeros(3, dtype=torch.bool))
-    third = LEAST_PROBABILITY ** (1 / 3)  # once 1e-4 and twice 1 for the class; the background the other way round
-    assert joined[:, 1] == pytest.approx(third / (third + third**2), abs=1e-3)
+    fifth = LEAST_PROBABILITY ** (1 / 5)  # once 1e-4 and four times 1 for the class; the background the other way round
+    assert joined[:, 1] == pytest.approx(fifth / (fifth + fifth**4), abs=1e-3)

@@ -95,7 +95,7 @@ class Steadfast(nn.Module):
 
 
 def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logits 1, -3, -3, the first counting twice: the mean is -1, so the class goes; with 2, -1, -1 it stays."""
+    """Logits 1, -5, -5, the first counting four times: the mean is -1, so the class goes; with 2, -1, -1 it stays."""
     original = module.network_batches
 
     def marked(volume: Volume, task: Task, *rest: int) -> Iterator[Tensor]:
@@ -104,15 +104,15 @@ def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "network_batches", marked)
     task = make_task(1, intensity=Unchanged("scan"), across=ACROSS)
     data = volume(np.ones((1, 20, 24, 28)), (1.0, 1.0, 1.0))
-    gone = Predictor(Steadfast(1.0, -3.0, -3.0), task).segment(data)
+    gone = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(data)
     kept = Predictor(Steadfast(2.0, -1.0, -1.0), task).segment(data)
     assert not gone.mask.any() and kept.mask.all()
-    assert kept.confidence == (pytest.approx(torch.tensor(0.5).sigmoid().item(), abs=2e-3),)
+    assert kept.confidence == (pytest.approx(torch.tensor(1.0).sigmoid().item(), abs=2e-3),)
     assert gone.planes.dice() == pytest.approx([0.0]) and kept.planes.dice() == pytest.approx([1.0])
-    spoken = Predictor(Steadfast(1.0, -3.0, -3.0), task).segment(data, [Click((7, 3, 3), "organ 1")])
+    spoken = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(data, [Click((7, 3, 3), "organ 1")])
     assert [i for i in range(20) if spoken.mask[i].any()] == [7] and spoken.mask[7].all()
     thin = volume(np.ones((1, 15, 24, 28)), (1.0, 1.0, 1.0))
-    alone = Predictor(Steadfast(1.0, -3.0, -3.0), task).segment(thin)
+    alone = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(thin)
     assert alone.mask.all() and alone.planes is None
 
 

@@ -36,6 +36,7 @@ def test_prompts_are_looked_up_by_slice(book: Callable[..., PromptBook]) -> None
         Box((2, 8, 9), (2, 1, 2), "organ 2"),
     )
     assert notes.batch(range(0, 1)) is None and notes.batch(range(3, 4)) is None
+    assert [notes.touches(number) for number in range(4)] == [False, True, True, False]
     prompts = notes.batch(range(0, 3))
     assert prompts.kinds.tolist() == [[PADDING] * 2, [POSITIVE, NEGATIVE], [BOX_START, BOX_END]]
     assert prompts.classes.tolist() == [[0, 0], [1, 1], [2, 2]]

@@ -40,42 +40,68 @@ def scan(spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Volume:
     return Volume(data, spacing, np.eye(4), Geometry("array", (4, 8, 8), None), Path("x"))
 
 
+def fit(signals: list[dict[str, float]], dice: list[float]) -> Calibration:
+    """Of one class."""
+    return Calibration.fit(signals, dice, [0] * len(dice), 1)
+
+
 def test_a_line_through_logits_is_found_again() -> None:
     """Signals with logits -1, 0, 1 and a Dice that follows half of them: slope half the spread, no error."""
     values = [1 / (1 + math.exp(-x)) for x in (-1, 0, 1)]
     dice = [1 / (1 + math.exp(-(0.3 + x / 2))) for x in (-1, 0, 1)]
-    fitted = Calibration.fit(points(values), dice)
+    fitted = fit(points(values), dice)
     spread = math.sqrt(2 / 3)
-    assert fitted.centre == {"soft_dice": pytest.approx(0)} and fitted.spread["soft_dice"] == pytest.approx(spread)
-    assert fitted.slope == pytest.approx(spread / 2) and fitted.intercept == pytest.approx(0.3)
+    assert fitted.centre["soft_dice"] == pytest.approx((0,)) and fitted.spread["soft_dice"] == pytest.approx(spread)
+    assert fitted.slope == pytest.approx(spread / 2) and fitted.offset == pytest.approx((0.3,))
     assert fitted.cases == 3 and fitted.error == pytest.approx(0, abs=1e-9)
-    assert fitted.expect(points([values[2]])[0]) == pytest.approx(dice[2])
+    assert fitted.expect(points([values[2]])[0], 0) == pytest.approx(dice[2])
 
 
 def test_better_signals_never_mean_a_worse_mask() -> None:
-    fitted = Calibration.fit(points([0.2, 0.5, 0.8]), [0.9, 0.5, 0.1])
-    expected = [fitted.expect(point) for point in points([0.1, 0.5, 0.9])]
+    fitted = fit(points([0.2, 0.5, 0.8]), [0.9, 0.5, 0.1])
+    expected = [fitted.expect(point, 0) for point in points([0.1, 0.5, 0.9])]
     assert expected == sorted(expected) and expected[0] < expected[-1]
 
 
 def test_signals_that_do_not_vary_say_nothing() -> None:
-    fitted = Calibration.fit(points([0.2, 0.5, 0.8], kept=1.0), [0.3, 0.5, 0.9])
+    fitted = fit(points([0.2, 0.5, 0.8], kept=1.0), [0.3, 0.5, 0.9])
     assert set(fitted.centre) == {"soft_dice"}
-    assert fitted.expect(points([0.5], kept=0.1)[0]) == fitted.expect(points([0.5])[0])
+    assert fitted.expect(points([0.5], kept=0.1)[0], 0) == fitted.expect(points([0.5])[0], 0)
 
 
 def test_one_mask_gives_its_own_dice_to_all() -> None:
-    fitted = Calibration.fit(points([0.7]), [0.8])
-    assert fitted.expect(points([0.3])[0]) == pytest.approx(0.8)
+    fitted = fit(points([0.7]), [0.8])
+    assert fitted.expect(points([0.3])[0], 0) == pytest.approx(0.8)
+
+
+def test_a_thin_class_is_not_measured_by_a_thick_one() -> None:
+    """Signals of one class lie low and of the other high, at the same Dice; within each, the better is the better."""
+    thin, thick = points([0.3, 0.35, 0.4] * 20), points([0.9, 0.92, 0.94] * 20)
+    dice = [0.7, 0.75, 0.8] * 40
+    fitted = Calibration.fit([*thin, *thick], dice, [0] * 60 + [1] * 60, 3)
+    expected = [fitted.expect(one, k) for k, some in enumerate((thin, thick)) for one in some[:3]]
+    assert expected == pytest.approx(dice[:6], abs=0.03)
+    assert fitted.error < 0.03
+    pooled = fit([*thin, *thick], dice)
+    assert pooled.error > fitted.error
+    unseen = fitted.expect(points([0.7])[0], 2)  # the mean of all
+    assert 0.7 < unseen < 0.8
+
+
+def test_few_masks_say_little_of_a_class() -> None:
+    """One mask of class 1 at 0.9 among twelve of class 0 at 0.5: (0.9's logit + 4 times the mean's) / 5."""
+    fitted = Calibration.fit(points([0.5] * 13), [0.5] * 12 + [0.9], [0] * 12 + [1], 2)
+    mean = logit(0.9) / 13
+    assert fitted.offset == pytest.approx((4 * mean / 16, (logit(0.9) + 4 * mean) / 5))
 
 
 def test_perfect_and_hopeless_masks_stay_finite() -> None:
-    fitted = Calibration.fit(points([0.0, 1.0]), [0.0, 1.0])
-    assert 0 < fitted.expect(points([0.0])[0]) < fitted.expect(points([1.0])[0]) < 1
+    fitted = fit(points([0.0, 1.0]), [0.0, 1.0])
+    assert 0 < fitted.expect(points([0.0])[0], 0) < fitted.expect(points([1.0])[0], 0) < 1
 
 
 def quality(always: tuple[bool, ...]) -> Quality:
-    return Quality(Calibration.fit(points([0.5, 0.9]), [0.4, 0.9]), FAMILIAR, always)
+    return Quality(fit(points([0.5, 0.9]), [0.4, 0.9]), FAMILIAR, always)
 
 
 def test_a_class_that_was_always_there_and_is_not_found() -> None:

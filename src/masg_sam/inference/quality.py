@@ -18,6 +18,7 @@ from masg_sam.models.checkpoint import TrainedModel
 
 NEAREST, FARTHEST = 0.01, 0.99  # signals and Dice are kept this far from 0 and 1, where a logit has no end
 LEAST_SPREAD = 1e-3  # of a signal's logits; one that does not vary says nothing
+PRIOR = 4  # masks of the mean kind that each class is taken to have had, for few masks say little of a class
 FLAT, STEEP = 0.1, 3.0  # bounds of the slope: better signals never mean a worse mask
 DOUBTFUL = 0.5  # an expected Dice below this is worth a warning
 NEXT_SLICES = 3
@@ -26,47 +27,66 @@ APART = 12  # slices to label lie at least a 12th of the scan apart
 
 @dataclass(frozen=True)
 class Calibration:
-    """From signals to the Dice to expect: ``logit(Dice) = intercept + slope * z``.
+    """From signals to the Dice to expect: ``logit(Dice) = offset_k + slope * z``, for class k.
 
-    ``z`` is the mean of the signals' logits, each standardised over the calibration cases.
+    ``z`` is the mean of the signals' logits, each less its usual value for the class and by its usual spread: a thin
+    structure has low signals where it is segmented well, and is not to be measured by a thick one's.
 
     Attributes:
-        centre, spread: of each signal's logit over the calibration cases; signals without spread are left out.
-        intercept, slope: of the line.
+        centre: of each signal's logit, one a class; signals that do not vary are left out.
+        spread: of each signal's logit, within classes.
+        offset: of the line, one a class.
+        slope: of the line, the same for all classes.
         cases: number of class masks it was fitted on.
         error: mean absolute difference between expected and true Dice on them.
     """
 
-    centre: dict[str, float]
+    centre: dict[str, tuple[float, ...]]
     spread: dict[str, float]
-    intercept: float
+    offset: tuple[float, ...]
     slope: float
     cases: int
     error: float
 
     @classmethod
-    def fit(cls, signals: Sequence[dict[str, float]], dice: Sequence[float]) -> Calibration:
+    def fit(
+        cls, signals: Sequence[dict[str, float]], dice: Sequence[float], classes: Sequence[int], count: int
+    ) -> Calibration:
         """Fit on class masks whose labels are known.
 
         Args:
             signals: of each mask, by name; undefined ones are NaN.
             dice: true Dice of each mask.
+            classes: index of each mask's class, from 0.
+            count: classes there are; one without a mask gets the mean of all masks.
         """
+        of = np.asarray(classes)
         centre, spread = {}, {}
         for name in NAMES:
-            logits = [_logit(one[name]) for one in signals if not np.isnan(one[name])]
-            if logits and np.std(logits) > LEAST_SPREAD:
-                centre[name], spread[name] = float(np.mean(logits)), float(np.std(logits))
-        z = np.array([_standing(one, centre, spread) for one in signals])
-        target = _logit(np.asarray(dice))
-        slope = float(np.clip(np.cov(z, target, bias=True)[0, 1] / z.var(), FLAT, STEEP)) if z.var() > 0 else FLAT
-        intercept = float(target.mean() - slope * z.mean())
-        error = float(np.abs(_sigmoid(intercept + slope * z) - dice).mean())
-        return cls(centre, spread, intercept, slope, len(dice), error)
+            logits = _logit(np.array([one[name] for one in signals], float))
+            means = _class_means(logits, of, count)
+            known = ~np.isnan(logits)
+            if known.any() and np.std((logits - means[of])[known]) > LEAST_SPREAD:
+                centre[name] = tuple(means.tolist())
+                spread[name] = float(np.std((logits - means[of])[known]))
+        z = np.array([_standing(one, k, centre, spread) for one, k in zip(signals, classes, strict=True)])
+        target = _logit(np.asarray(dice, float))
+        middle, level = _class_means(z, of, count), _class_means(target, of, count)
+        apart, worth = z - middle[of], target - level[of]
+        slope = float(np.clip((apart * worth).mean() / apart.var(), FLAT, STEEP)) if apart.var() > 0 else FLAT
+        offset = level - slope * middle
+        error = float(np.abs(_sigmoid(offset[of] + slope * z) - dice).mean())
+        return cls(centre, spread, tuple(offset.tolist()), slope, len(dice), error)
 
-    def expect(self, signals: dict[str, float]) -> float:
-        """The Dice to expect of a class mask with these signals."""
-        return float(_sigmoid(self.intercept + self.slope * _standing(signals, self.centre, self.spread)))
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Calibration:
+        """From JSON."""
+        centre = {name: tuple(means) for name, means in values["centre"].items()}
+        return cls(**(values | {"centre": centre, "offset": tuple(values["offset"])}))
+
+    def expect(self, signals: dict[str, float], k: int) -> float:
+        """The Dice to expect of a mask of class ``k``, from 0, with these signals."""
+        return float(_sigmoid(self.offset[k] + self.slope * _standing(signals, k, self.centre, self.spread)))
 
 
 @dataclass(frozen=True)
@@ -90,7 +110,7 @@ class Quality:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Quality:
         """The inverse of :meth:`to_dict`."""
-        calibration = Calibration(**values["calibration"])
+        calibration = Calibration.from_dict(values["calibration"])
         return cls(calibration, Familiarity.from_dict(values["familiarity"]), tuple(values["always"]))
 
     def expected_dice(self, signals: Signals) -> tuple[float | None, ...]:
@@ -98,7 +118,7 @@ class Quality:
         by_class = signals.by_class()
         found = signals.certainty.voxels.sum(0) > 0
         return tuple(
-            round(self.calibration.expect({name: float(values[k]) for name, values in by_class.items()}), 4)
+            round(self.calibration.expect({name: float(values[k]) for name, values in by_class.items()}, k), 4)
             if found[k]
             else (0.0 if always else None)
             for k, always in enumerate(self.always)
@@ -180,10 +200,20 @@ def label_next(certainty: Certainty) -> list[int]:
     return chosen
 
 
-def _standing(signals: dict[str, float], centre: dict[str, float], spread: dict[str, float]) -> float:
-    """Mean of the defined signals' logits, standardised; 0, the middle, where none is defined."""
-    z = [(_logit(signals[name]) - centre[name]) / spread[name] for name in centre if not np.isnan(signals[name])]
+def _standing(
+    signals: dict[str, float], k: int, centre: dict[str, tuple[float, ...]], spread: dict[str, float]
+) -> float:
+    """Mean of the defined signals' logits, standardised for a class; 0, the middle, where none is defined."""
+    z = [(_logit(signals[name]) - centre[name][k]) / spread[name] for name in centre if not np.isnan(signals[name])]
     return float(np.mean(z)) if z else 0.0
+
+
+def _class_means(values: np.ndarray, of: np.ndarray, count: int) -> np.ndarray:
+    """Of each class, drawn towards the mean of all as if it had four values more that lie there; NaN are left out."""
+    known = ~np.isnan(values)
+    overall = values[known].mean() if known.any() else 0.0
+    sums, numbers = (np.bincount(of[known], weights=w, minlength=count) for w in (values[known], np.ones(known.sum())))
+    return (sums + PRIOR * overall) / (numbers + PRIOR)
 
 
 def _logit(value: Any) -> Any:

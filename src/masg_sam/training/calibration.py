@@ -50,6 +50,7 @@ def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blo
     length, blocks = (DEEP_SLICES, math.ceil(blocks / 2)) if task.across else (BLOCK_SLICES, blocks)
     signals: list[dict[str, float]] = []
     dice: list[float] = []
+    classes: list[int] = []
     embeddings, spacings, percentiles, held = [], [], [], []
     chosen = [cases[i] for i in np.linspace(0, len(cases) - 1, min(len(cases), blocks)).round().astype(int)]
     for i, case in enumerate(chosen):
@@ -72,11 +73,14 @@ def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blo
                 voxels = [int((one == k + 1).sum()) for one in (mask, target)]
                 if voxels[0] and max(voxels) >= FEWEST_VOXELS:
                     signals.append({name: float(values[k]) for name, values in by_class.items()})
+                    classes.append(k)
                     dice.append(2 * int(((mask == k + 1) & (target == k + 1)).sum()) / sum(voxels))
     if not dice:
         return None
     familiarity = Familiarity.fit([] if task.pictures else spacings, percentiles, embeddings)
-    return Quality(Calibration.fit(signals, dice), familiarity, tuple(np.all(held, axis=0).tolist()))
+    return Quality(
+        Calibration.fit(signals, dice, classes, labels.num_classes), familiarity, tuple(np.all(held, axis=0).tolist())
+    )
 
 
 def cut_block(
