@@ -33,5 +33,9 @@ def difference(differences: Sequence[float], digits: int) -> str:
 
 def section(title: str, text: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A heading, a text, a table."""
-    table = ["| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *rows)]
-    return "\n\n".join(part for part in (f"## {title}", text, "\n".join(table)) if part)
+    return "\n\n".join(part for part in (f"## {title}", text, table(heads, rows)) if part)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Heads, a line, rows."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *rows))

@@ -1,4 +1,4 @@
-"""RESULTS.md and its figure from the JSON files in results/. Nobody types a number.
+"""RESULTS.md, its figure and the README's table from the JSON files in results/. Nobody types a number.
 
 python benchmarks/tables.py
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from data_sets import DATASETS
 from matplotlib.figure import Figure
-from mdtable import difference, number, section, spread
+from mdtable import difference, number, section, spread, table
 from records import Record, costs, grouped, paired, read, values
 from scipy.stats import wilcoxon
 from studies import REFERENCE, STUDIES
@@ -29,7 +29,9 @@ over the classes, ± one standard deviation over the cases. Distances of missed 
 Minutes are of the wall clock, CPU minutes of all cores together: others may have shared the machine.
 Yardstick: a plain pyramid decoder on the same encoder, measured elsewhere, one seed."""
 COST = ("steps", "input", "train min", "CPU min", "GB", "predict min")
-COLOURS = {"masg-sam": "#0072B2", "plain decoder": "#D55E00"}
+PLAIN = "plain decoder"
+START, END = "<!-- results: written by benchmarks/tables.py -->", "<!-- end of results -->"
+COLOURS = {REFERENCE: "#0072B2", PLAIN: "#D55E00"}
 PAIRED = """± is over seeds. Differences are masg-sam minus the method on the same cases, each case's mean over seeds,
 with the 95 % bootstrap interval over cases; p is of Wilcoxon's signed-rank test on Dice, corrected for
 all rows (Holm)."""
@@ -64,6 +66,29 @@ def write(results: Path, out: Path) -> None:
         sections.append(whole(title("published"), studies["published"]))
     sections.append(origin(records))
     out.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def headline(records: Sequence[Record]) -> str:
+    """What a user gets who sets nothing, in one short table; means over the seeds."""
+    groups = grouped(records, "dataset", "method")
+    rows = []
+    for dataset in dict.fromkeys(record["dataset"] for record in records):
+        runs, plain = (groups.get((dataset, method), []) for method in (REFERENCE, PLAIN))
+        if runs:
+            dice = [spread(values(of, "dice")) for of in (runs, plain)]
+            cost = [number(costs(runs, "minutes"), 0), number(average(run["train"].get("peak_gb") for run in runs), 1)]
+            rows.append([DATASETS[dataset].title, ", ".join(runs[0]["classes"]), *dice, *cost])
+    heads = ["labelled", "classes", "Dice", "Dice, plain decoder", "training, minutes", "GB"]
+    return table(heads, rows)
+
+
+def put(page: Path, text: str) -> None:
+    """Replace what stands between the two marks of a page, where it has them."""
+    old = page.read_text(encoding="utf-8")
+    before, start, rest = old.partition(START)
+    _, end, after = rest.partition(END)
+    if end:
+        page.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def title(study: str) -> str:
@@ -226,8 +251,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the JSON files")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="file to write")
+    parser.add_argument("--readme", type=Path, default=HERE.parent / "README.md", help="file that gets the short table")
     arguments = parser.parse_args()
     write(arguments.results, arguments.out)
+    put(arguments.readme, headline([r for r in read(arguments.results) if r["study"] == "defaults"]))
 
 
 if __name__ == "__main__":

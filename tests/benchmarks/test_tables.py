@@ -16,6 +16,30 @@ def record(dice: dict[str, float | None]) -> dict[str, object]:
     return {"cases": {case: {"x": {"dice": value}, "y": {"dice": None}} for case, value in dice.items()}}
 
 
+def test_the_short_table_goes_between_its_marks(script: Script, tmp_path: Path) -> None:
+    tables, page = script("tables"), tmp_path / "README.md"
+    records = [whole("defaults", "masg-sam", 0.9, minutes=21.4, peak_gb=1.8), whole("defaults", "plain decoder", 0.85)]
+    page.write_text(f"before\n{tables.START}\nold\n{tables.END}\nafter\n", encoding="utf-8")
+    for _ in range(2):
+        tables.put(page, tables.headline(records))
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "before" and lines[-2:] == [tables.END, "after"] and "old" not in lines and len(lines) == 7
+    assert lines[4] == "| LA, 4 scans | left atrium | 0.900 | 0.850 | 21 | 1.8 |"
+    page.write_text("no marks", encoding="utf-8")
+    tables.put(page, "text")
+    assert page.read_text(encoding="utf-8") == "no marks"
+
+
+def test_the_pages_say_what_the_files_say(script: Script, tmp_path: Path) -> None:
+    tables = script("tables")
+    tables.write(tables.HERE / "results", tmp_path / "RESULTS.md")
+    written = (tables.HERE / "RESULTS.md").read_text(encoding="utf-8")
+    assert (tmp_path / "RESULTS.md").read_text(encoding="utf-8") == written, "run benchmarks/tables.py"
+    readme = (tables.HERE.parent / "README.md").read_text(encoding="utf-8")
+    records = [r for r in script("records").read(tables.HERE / "results") if r["study"] == "defaults"]
+    assert f"{tables.START}\n{tables.headline(records)}\n{tables.END}" in readme, "run benchmarks/tables.py"
+
+
 def test_differences_are_paired_by_case_and_averaged_over_seeds(script: Script) -> None:
     first = [record({"a": 0.8, "b": 0.6, "c": 0.5}), record({"a": 0.6, "b": 0.6, "c": 0.5})]
     second = [record({"b": 0.5, "a": 0.5, "c": None})]
