@@ -36,7 +36,7 @@ class Augmentation:
             prob=1.0,
             rotate_range=np.pi / 9,
             shear_range=(-0.12, 0.12),
-            translate_range=[side * 0.2 for side in size],
+            translate_range=[side * 0.1 for side in size],
             scale_range=[(-0.25, 0.3)] * 2,
             spatial_size=size,
             mode=("bilinear", "nearest"),
