@@ -54,7 +54,9 @@ def ask(network: MasgSamNetwork) -> SecondOpinions:
 def test_every_slice_is_asked_in_every_way(make_network: Callable[..., MasgSamNetwork]) -> None:
     network = make_network(encoder__weights="scratch")
     opinions = ask(network)
-    found = opinions.signals(None, np.array([1.0, 1.0]), tuple(range(5)))  # type: ignore[arg-type]
+    planes = opinions.steady[0]  # any agreement: it is handed on
+    found = opinions.signals(None, np.array([1.0, 1.0]), tuple(range(5)), planes)  # type: ignore[arg-type]
+    assert found.planes is planes
     assert found.steady.voxels.shape == (5 * len(module.VIEWS), 2)
     assert found.prompted is not None and found.prompted.voxels.shape == (5, 2)
     assert found.embedding.shape == (2 * 256,) and np.isfinite(found.embedding).all()

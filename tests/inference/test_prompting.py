@@ -72,6 +72,7 @@ def test_masks_and_clicks_go_together(book: Callable[..., PromptBook]) -> None:
     prompts = book(RoughMask(mask, "organ 1"), Click((0, 0, 0), "organ 2")).batch(range(0, 2))
     assert prompts.has_mask.tolist() == [[1, 0], [1, 0]]
     assert prompts.kinds.tolist() == [[POSITIVE], [PADDING]]
+    assert all(book(RoughMask(mask, "organ 1")).touches(number) for number in range(SHAPE[0]))
 
 
 @pytest.mark.parametrize(

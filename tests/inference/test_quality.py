@@ -82,6 +82,12 @@ def test_a_thin_class_is_not_measured_by_a_thick_one() -> None:
     expected = [fitted.expect(one, k) for k, some in enumerate((thin, thick)) for one in some[:3]]
     assert expected == pytest.approx(dice[:6], abs=0.03)
     assert fitted.error < 0.03
+    own = [np.mean([logit(one["soft_dice"]) for one in some]) for some in (thin, thick)]
+    drawn = [(60 * mean + 4 * np.mean(own)) / 64 for mean in own]
+    assert fitted.centre["soft_dice"] == pytest.approx((*drawn, np.mean(own)))
+    standing = (logit(0.92) - drawn[1]) / fitted.spread["soft_dice"]
+    line = fitted.offset[1] + fitted.slope * standing
+    assert fitted.expect(thick[1], 1) == pytest.approx(1 / (1 + math.exp(-line)))
     pooled = fit([*thin, *thick], dice)
     assert pooled.error > fitted.error
     unseen = fitted.expect(points([0.7])[0], 2)  # the mean of all

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,12 @@ def agreement(first: list[int], second: list[int], classes: int = 1) -> Agreemen
 def signals(steady: Agreement | None = None, prompted: Agreement | None = None) -> Signals:
     same = agreement([1, 1], [1, 1])
     return Signals(certainty(), steady or same, prompted, np.array([0.5]), np.zeros(4), (0, 1))
+
+
+def test_planes_are_compared_where_there_are_several() -> None:
+    assert math.isnan(signals().by_class()["planes"][0])
+    other = replace(signals(), planes=agreement([1, 1, 0, 0], [1, 0, 0, 0]))
+    assert other.by_class()["planes"] == pytest.approx([2 / 3])
 
 
 def test_sums_of_each_slice_by_hand() -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import blobs, write_scan
 
 from masg_sam.api import MasgSam, train
 from masg_sam.config import Config, override
 from masg_sam.data.layouts import find_training_cases
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
+from masg_sam.training import calibration, run
 from masg_sam.training.calibration import calibrate, change, cut_block
 
 Make = Callable[..., Task]
@@ -77,6 +79,40 @@ def test_calibration_of_a_trained_model(make_dataset: Callable[..., Path], tiny:
     again = calibrate(model.predictor, find_training_cases(data).cases, model.model.task.labels, 6, 0)
     assert again == model.quality
     assert MasgSam.from_pretrained(tmp_path / "run").quality == model.quality
+
+
+def test_volumes_in_three_planes_from_end_to_end(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cubes are trained, calibrated in six whole blocks instead of twelve thin ones, and segmented, in three planes."""
+    data, shape = tmp_path / "cubes", (30, 28, 26)
+    for i in range(2):
+        for folder, array in zip(("images", "labels"), blobs(i, shape=shape), strict=True):
+            write_scan(data / folder / f"case{i}.nii.gz", array, np.eye(4))
+    planes: list[str] = []
+    shapes: list[tuple[int, ...]] = []
+    embed, cut = run.embed_classes, calibration.cut_block
+
+    def embed_and_note(*arguments: object, plane: str, **settings: object) -> object:
+        planes.append(plane)
+        return embed(*arguments, plane=plane, **settings)  # type: ignore[arg-type]
+
+    def cut_and_note(*arguments: object) -> tuple[Volume, np.ndarray]:
+        image, label = cut(*arguments)  # type: ignore[arg-type]
+        shapes.append(label.shape)
+        return image, label
+
+    monkeypatch.setattr(run, "embed_classes", embed_and_note)
+    monkeypatch.setattr(calibration, "cut_block", cut_and_note)
+    config = override(tiny, {"training.steps": 90, "training.lr": 3e-3, "training.calibration": 12})
+    model = train(data, tmp_path / "run", config)
+    assert list(model.model.task.across) == ["coronal", "sagittal"]
+    assert planes == [""]  # a sentence that names one plane would be wrong in the others
+    assert shapes == [shape[::-1]] * 6
+    assert model.quality is not None and model.quality.calibration.cases <= 6
+    assert "planes" in model.quality.calibration.centre
+    loaded = MasgSam.from_pretrained(tmp_path / "run")
+    assert loaded.model.task == model.model.task and loaded.quality == model.quality
+    (result, _) = loaded.predict(data / "images", tmp_path / "masks")
+    assert result.expected_dice["foreground"] is not None
 
 
 def test_calibration_can_be_left_out(make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Task:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         values["labels"] = LabelMap.from_dict(values["labels"])
         values["intensity"] = Intensity.from_dict(values["intensity"])
-        values["across"] = {plane: tuple(size) for plane, size in values.get("across", {}).items()}
+        values["across"] = {plane: tuple(size) for plane, size in values["across"].items()}
         return cls(**values)
 
 

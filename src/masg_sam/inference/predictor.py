@@ -88,14 +88,14 @@ class Predictor:
             ImageError: the number of channels is not that of the training images.
         """
         self._check(volume)
-        own, classes = self.task.views[0], self.task.labels.num_classes
+        classes = self.task.labels.num_classes
         book = self._book(volume, prompts)
         others = self._other_planes(volume)
         masks: list[np.ndarray] = []
         certainty: list[Certainty] = []
         agreement: list[Agreement] = []
         done = 0
-        for probability in self._smoothed(volume, own, book):
+        for probability in self._smoothed(volume, self.task, book):
             mask = probability.argmax(1)
             if others is not None:
                 alone = [book is not None and book.touches(done + i) for i in range(len(mask))]
@@ -129,17 +129,15 @@ class Predictor:
         """The prompts, to be looked up slice by slice; ``None`` without any."""
         if not prompts:
             return None
-        own = self.task.views[0]
-        working = working_shape(volume, own)
-        return PromptBook(prompts, own, volume.shape, working, canvas_shape(working, own))
+        working = working_shape(volume, self.task)
+        return PromptBook(prompts, self.task, volume.shape, working, canvas_shape(working, self.task))
 
     def _other_planes(self, volume: Volume) -> OtherPlanes | None:
         """What the planes across the model's own one say; ``None`` where there are none, or too few slices."""
-        own, *across = self.task.views
-        if not across or min(volume.shape) < LEAST_DEPTH:
+        if not self.task.across or min(volume.shape) < LEAST_DEPTH:
             return None
-        others = OtherPlanes(self.task.labels.num_classes, volume.shape, own.axis)
-        for view in across:
+        others = OtherPlanes(self.task.labels.num_classes, volume.shape, self.task.axis)
+        for view in self.task.views[1:]:
             others.add(self._smoothed(volume, view), view.axis)
         return others
 

@@ -78,9 +78,8 @@ def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blo
     if not dice:
         return None
     familiarity = Familiarity.fit([] if task.pictures else spacings, percentiles, embeddings)
-    return Quality(
-        Calibration.fit(signals, dice, classes, labels.num_classes), familiarity, tuple(np.all(held, axis=0).tolist())
-    )
+    calibration = Calibration.fit(signals, dice, classes, labels.num_classes)
+    return Quality(calibration, familiarity, tuple(np.all(held, axis=0).tolist()))
 
 
 def cut_block(
