@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from masg_sam.data.slices import (
     canvas_shape,
+    filled_window,
     from_slices,
     in_plane,
     network_batches,
@@ -92,6 +93,54 @@ def test_canvas_is_at_least_the_training_size_and_a_multiple_of_32(make_task: Ma
     assert all(side % 32 == 0 for side in canvas)
     assert canvas[0] >= max(64, rows) and canvas[1] >= max(96, columns)
     assert canvas[0] < max(65, rows + 32) and canvas[1] < max(97, columns + 32)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((32, 32), (32, 96), (0, 96)),  # 40 + 14 - 8 = 46 to 60 + 14 + 8 = 82; 0 + 12 - 8 = 4 to 50 + 12 + 8 = 70
+        ((128, 32), (0, 128), (0, 96)),  # as in training at least
+        ((96, 128), (0, 96), (0, 128)),
+    ],
+)
+def test_the_filled_window_by_hand(
+    make_task: Make, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    """Filled are rows 40 to 59 of 100 and columns 0 to 49 of 200, of an input of 128 x 224."""
+    data = np.full((2, 4, 100, 200), -1024, np.float32)
+    data[0, 1, 40:60, 10:50] = 5
+    data[1, 2, 45:50, 0:20] = 7
+    scan = Volume(data, (1.0, 1.0, 1.0), np.eye(4), Geometry("array", data.shape[1:], None), Path("x"))
+    assert filled_window(scan, make_task(size=size)) == (slice(*rows), slice(*columns))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), st.sampled_from(PLANES), st.sampled_from([0.5, 1.0, 1.7]))
+def test_the_filled_window_holds_all_there_is(make_task: Make, draw: st.DataObject, plane: str, pixel: float) -> None:
+    shape = draw.draw(st.tuples(*[st.integers(1, 150)] * 3))
+    data = np.zeros((1, *shape), np.float32)
+    ends = [sorted(draw.draw(st.tuples(st.integers(0, n), st.integers(0, n)))) for n in shape]
+    data[(0, *(slice(*pair) for pair in ends))] = 1
+    data[0, 0, 0, 0] = 0
+    scan = Volume(data, (1.0, 1.0, 1.0), np.eye(4), Geometry("array", shape, None), Path("x"))
+    task = make_task(plane=plane, pixel=pixel, size=(64, 32), reach=0, intensity=lambda voxels: voxels)
+    rows, columns = filled_window(scan, task)
+    for one, least in ((rows, 64), (columns, 32)):
+        assert one.start >= 0 and one.stop - one.start >= least and (one.stop - one.start) % 32 == 0
+    for batch in network_batches(scan, task, 50):
+        assert batch[..., rows, columns].sum() == pytest.approx(batch.sum().item(), rel=1e-4)
+
+
+def test_where_nothing_is_empty_the_window_is_the_whole_input(make_task: Make) -> None:
+    task = make_task(size=(32, 32))
+    whole = (slice(0, 128), slice(0, 224))
+    assert filled_window(volume((1, 4, 100, 200)), task) == whole  # noise up to the corners
+    even = Volume(np.ones((1, 4, 100, 200)), (1.0, 1.0, 1.0), np.eye(4), Geometry("array", (), None), Path("x"))
+    assert filled_window(even, task) == whole
+    black = np.zeros((3, 1, 100, 200))
+    black[:, 0, 40:60, 90:110] = 1
+    picture = Volume(black, (1.0, 1.0, 1.0), None, Geometry("array", (), None), Path("x"))
+    assert filled_window(picture, make_task(pixel=0.0, size=(32, 64), reach=0)) == (slice(0, 32), slice(0, 64))
 
 
 def test_neighbours_repeat_at_the_ends() -> None:

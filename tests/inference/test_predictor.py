@@ -140,6 +140,31 @@ def test_the_network_sees_multiples_of_32(task: Callable[..., Task]) -> None:
     assert network.batches == [(3, 3, 128, 64)]
 
 
+@pytest.mark.parametrize("plane", PLANES)
+def test_no_time_is_spent_on_an_empty_margin(task: Callable[..., Task], plane: str) -> None:
+    """The organs in a wide margin: the same mask, from a smaller input, and nothing in the margin."""
+    wide = np.pad(organs(), ((0, 0), (130, 90), (30, 150), (180, 90)))
+    network = Threshold()
+    predictor = Predictor(network, task(plane=plane, size=(32, 32)))
+    scan = volume(wide, (1.0, 1.0, 1.0))
+    found = predictor.segment(scan)
+    assert max(max(shape[2:]) for shape in network.batches) <= 96
+    one = volume(wide, (1.0, 1.0, 1.0))
+    one.data[0, 0, 0, 0] = 1e-3  # a corner that is not empty
+    whole = predictor.segment(one)
+    assert max(network.batches[-1][2:]) > 192
+    assert np.array_equal(found.mask, whole.mask) and found.mask.any()
+    assert found.confidence == pytest.approx(whole.confidence, abs=1e-3)
+
+
+def test_prompts_may_lie_in_an_empty_margin(task: Callable[..., Task]) -> None:
+    network = Threshold()
+    wide = np.pad(organs(), ((0, 0), (0, 0), (96, 96), (96, 96)))
+    Predictor(network, task(size=(32, 32)), batch_size=5).segment(volume(wide), [Click((3, 2, 5), "organ 2")])
+    assert network.batches[-1] == (5, 3, 256, 256)
+    assert network.prompts[-1].points[3, 0].tolist() == [5 + (256 - 229) // 2, 2 + (256 - 236) // 2]
+
+
 def test_one_slice_and_a_picture(task: Callable[..., Task]) -> None:
     data = organs()[:, 2:3]
     scan = Predictor(Threshold(), task()).segment(volume(data))

@@ -23,6 +23,10 @@ def logit(p: float) -> float:
     return math.log(p / (1 - p))
 
 
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
 def points(values: list[float], **others: float) -> list[dict[str, float]]:
     return [dict.fromkeys(NAMES, math.nan) | {"soft_dice": value} | others for value in values]
 
@@ -67,6 +71,22 @@ def test_signals_that_do_not_vary_say_nothing() -> None:
     fitted = fit(points([0.2, 0.5, 0.8], kept=1.0), [0.3, 0.5, 0.9])
     assert set(fitted.centre) == {"soft_dice"}
     assert fitted.expect(points([0.5], kept=0.1)[0], 0) == fitted.expect(points([0.5])[0], 0)
+
+
+def test_signals_weigh_what_they_explain() -> None:
+    """Dice follows one signal, hardly another and falls with the third."""
+    up = [-1.0, 0.0, 1.0]
+    rows = [
+        points([sigmoid(a)], edge=sigmoid(b), steady=sigmoid(-a))[0] for a, b in zip(up, [-1.0, 1.0, 0.0], strict=True)
+    ]
+    fitted = fit(rows, [sigmoid(a) for a in up])
+    assert fitted.weight == pytest.approx({"soft_dice": 1, "edge": 0.25, "steady": 0})  # correlations 1, 1/2 and -1
+    spread = math.sqrt(2 / 3)
+    some = points([sigmoid(0.4)], edge=sigmoid(-0.8), steady=0.99)[0]
+    z = (1 * 0.4 / spread + 0.25 * -0.8 / spread) / 1.25
+    assert fitted.expect(some, 0) == pytest.approx(sigmoid(fitted.offset[0] + fitted.slope * z))
+    unknown = points([math.nan], steady=0.99)[0]
+    assert fitted.expect(unknown, 0) == pytest.approx(sigmoid(fitted.offset[0]))
 
 
 def test_one_mask_gives_its_own_dice_to_all() -> None:

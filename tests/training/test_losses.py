@@ -11,6 +11,7 @@ from masg_sam.data.labels import IGNORED
 from masg_sam.models.bfe import boundary_band
 from masg_sam.models.masg_sam import MasgSamNetwork, MasgSamOutput
 from masg_sam.training.losses import (
+    balanced_cross_entropy,
     boundary_loss,
     class_parts,
     coarse_loss,
@@ -58,6 +59,19 @@ def test_segmentation_loss_of_even_logits() -> None:
     label = torch.tensor([[[0, 0], [1, 2]]])
     dice = 1 - (2 / 3 + 1) / (4 / 3 + 1 + 1)
     assert segmentation_loss(torch.zeros(1, 3, 2, 2), label).item() == pytest.approx(math.log(3) + dice, rel=1e-5)
+
+
+def test_a_small_class_counts_for_the_least_share_by_hand() -> None:
+    """One pixel in 400 of class 1, and every pixel's logits 2 to 0 for background."""
+    target = torch.zeros(1, 2, 20, 20)
+    target[:, 0], target[:, 1, 3, 4], target[:, 0, 3, 4] = 1, 1, 0
+    logits = torch.tensor([2.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 20, 20)
+    right, wrong = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    by_area = (399 * right + wrong) / 400
+    assert balanced_cross_entropy(logits, target, 0).item() == pytest.approx(by_area, rel=1e-5)
+    assert balanced_cross_entropy(logits, target, 0.0025).item() == pytest.approx(by_area, rel=1e-5)
+    lifted = (0.9975 * right + 0.01 * wrong) / 1.0075
+    assert balanced_cross_entropy(logits, target, 0.01).item() == pytest.approx(lifted, rel=1e-5)
 
 
 def test_sure_and_right_costs_nothing_sure_and_wrong_much() -> None:
@@ -214,6 +228,18 @@ def test_weights_scale_their_terms(make_network: Make) -> None:
     torch.testing.assert_close(thrice["mask"], once["mask"])
     coarse = torch.stack([coarse_loss(logits, label) for logits in output.coarse]).mean()
     torch.testing.assert_close(once["coarse"], coarse)
+
+
+def test_a_small_class_counts_for_its_area_in_the_end(make_network: Make) -> None:
+    network = make_network()
+    label = torch.zeros(2, 64, 64, dtype=torch.long)
+    label[:, 10:30, 10:30], label[:, 40:43, 40:43] = 1, 2  # 9.8 % and 0.2 % of the area
+    output = network(torch.randn(2, 3, 64, 64))
+    for progress, least in ((0.0, 0.01), (0.25, 0.0075), (1.0, 0.0)):
+        found = loss_terms(output, label, network.config, progress)
+        torch.testing.assert_close(found["mask"], segmentation_loss(output.logits, label, least))
+        coarse = torch.stack([coarse_loss(logits, label, least) for logits in output.coarse]).mean()
+        torch.testing.assert_close(found["coarse"], network.config.decoder.coarse_weight * coarse)
 
 
 def test_the_loss_is_computed_in_float32(make_network: Make) -> None:

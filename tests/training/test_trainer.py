@@ -115,6 +115,19 @@ def test_learning_rates_follow_the_step_for_each_group(build: Build) -> None:
     assert [group["lr"] for group in trainer.optimizer.param_groups] == rates[-1]
 
 
+def test_the_loss_is_told_how_far_training_is(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = build(training__steps=4)
+    original, told = module.loss_terms, []
+
+    def terms(*arguments: object) -> dict[str, Tensor]:
+        told.append(arguments[-1])
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "loss_terms", terms)
+    trainer.run()
+    assert told == [0, 0.25, 0.5, 0.75]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_state(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:

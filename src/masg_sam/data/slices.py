@@ -13,6 +13,7 @@ from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 
 STRIDE = 32  # input sizes are multiples of it
+MARGIN = 8  # pixels of the input, kept around what is in a scan
 
 
 def round_up(length: float) -> int:
@@ -51,6 +52,39 @@ def working_shape(volume: Volume, task: Task) -> tuple[int, int]:
 def canvas_shape(working: tuple[int, int], task: Task) -> tuple[int, int]:
     """The padded input: as in training, larger where a slice needs it."""
     return tuple(max(least, round_up(n)) for least, n in zip(task.size, working, strict=True))
+
+
+def filled_window(volume: Volume, task: Task) -> tuple[slice, slice]:
+    """Rows and columns of the padded input that hold a scan; beyond them every slice is as empty as its corner.
+
+    Scans often lie in a wide margin of one value: the air of a CT that was masked, or a head without its skull. Time
+    is not to be spent there. The window is no smaller than the training input, and ends at multiples of 32 pixels.
+
+    Args:
+        volume: its image.
+        task: how voxels become network input.
+    """
+    working = working_shape(volume, task)
+    canvas = canvas_shape(working, task)
+    if volume.is_picture:
+        return slice(0, canvas[0]), slice(0, canvas[1])
+    filled = (volume.data != volume.data[:, :1, :1, :1]).any(0)  # Z x Y x X
+    rows, columns = (axis for axis in range(3) if axis != task.axis)
+    held = filled.any((task.axis, columns)), filled.any((task.axis, rows))
+    sides = zip(held, working, canvas, task.size, strict=True)
+    down, across = (_window(np.flatnonzero(one), len(one), *side) for one, *side in sides)
+    return down, across
+
+
+def _window(held: np.ndarray, voxels: int, working: int, canvas: int, least: int) -> slice:
+    """Along one side: the voxels that are held, in pixels of the input, with a margin."""
+    if not len(held):
+        return slice(0, canvas)
+    scale, padding = working / voxels, (canvas - working) // 2
+    first = max(0, int(held[0] * scale) + padding - MARGIN) // STRIDE * STRIDE
+    last = min(canvas, round_up((held[-1] + 1) * scale + padding + MARGIN))
+    first = max(0, min(first, last - least))
+    return slice(first, max(last, first + least))
 
 
 def to_slices(data: np.ndarray, axis: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from masg_sam.data.slices import (
     canvas_shape,
+    filled_window,
     from_slices,
     in_plane,
     network_batches,
@@ -32,6 +33,7 @@ from masg_sam.models.sam.layers import resize
 from masg_sam.models.sam.prompts import Prompts
 
 MIRRORED = ((), (2,), (3,), (2, 3))  # axes of B x C x H x W, in the views that are averaged
+EMPTY_LOGIT = 10.0  # of background where a scan is empty; of the classes its negative
 SMOOTHING_MM = 1.0  # deviation of the smoothing across slices; chosen on the validation scans of LA
 
 
@@ -121,8 +123,9 @@ class Predictor:
         """
         asked = spread_slices(found.certainty.voxels.sum(1) > 0, MOST_SLICES)
         opinions = SecondOpinions(self.network, self.task.labels.num_classes)
+        rows, columns = filled_window(volume, self.task)
         for batch in network_batches(volume, self.task, self.batch_size, asked):
-            opinions.ask(batch.to(self.device))
+            opinions.ask(batch[..., rows, columns].to(self.device))
         return opinions.signals(found.certainty, found.kept, asked, found.planes)
 
     def _book(self, volume: Volume, prompts: Sequence[UserPrompt]) -> PromptBook | None:
@@ -151,11 +154,14 @@ class Predictor:
         working = working_shape(volume, view)
         canvas = canvas_shape(working, view)
         native = in_plane(volume.shape, view.axis)
+        whole = slice(0, canvas[0]), slice(0, canvas[1])
+        rows, columns = filled_window(volume, view) if book is None else whole  # a prompt is anywhere in the whole
         done = 0
         for batch in network_batches(volume, view, self.batch_size):
             given = book.batch(range(done, done + len(batch))) if book is not None else None
-            logits = self._logits(batch.to(self.device), given.to(self.device) if given else None)
-            logits = unpad(resize(logits.float(), canvas), working)  # B x K+1 x r x c
+            cut = batch[..., rows, columns].to(self.device)
+            logits = resize(self._logits(cut, given.to(self.device) if given else None).float(), cut.shape[-2:])
+            logits = unpad(_around_empty(logits, rows.start, columns.start, canvas), working)  # B x K+1 x r x c
             yield resize(logits, native).softmax(1)
             done += len(batch)
 
@@ -181,6 +187,17 @@ class Predictor:
                 expected=f"{wanted} ({', '.join(self.task.channels)})",
                 mend="give every channel as in training (nnU-Net: one file each, _0000, _0001, ...)",
             )
+
+
+def _around_empty(logits: Tensor, top: int, left: int, canvas: tuple[int, int]) -> Tensor:
+    """Logits of a window in the padded input, and background all around it: ``B x K+1 x canvas``."""
+    height, width = logits.shape[-2:]
+    if (height, width) == canvas:
+        return logits
+    whole = logits.new_full((*logits.shape[:2], *canvas), -EMPTY_LOGIT)
+    whole[:, 0] = EMPTY_LOGIT
+    whole[..., top : top + height, left : left + width] = logits
+    return whole
 
 
 def _turned(batch: Tensor, turn: int, mirrored: tuple[int, ...]) -> Tensor:

@@ -29,12 +29,14 @@ APART = 12  # slices to label lie at least a 12th of the scan apart
 class Calibration:
     """From signals to the Dice to expect: ``logit(Dice) = offset_k + slope * z``, for class k.
 
-    ``z`` is the mean of the signals' logits, each less its usual value for the class and by its usual spread: a thin
-    structure has low signals where it is segmented well, and is not to be measured by a thick one's.
+    ``z`` is the weighted mean of the signals' logits, each less its usual value for the class and by its usual spread:
+    a thin structure has low signals where it is segmented well, and is not to be measured by a thick one's.
 
     Attributes:
         centre: of each signal's logit, one a class; signals that do not vary are left out.
         spread: of each signal's logit, within classes.
+        weight: of each signal: the part of the variance of the Dice that it explains, within classes; 1 for all
+            where none explains any.
         offset: of the line, one a class.
         slope: of the line, the same for all classes.
         cases: number of class masks it was fitted on.
@@ -43,6 +45,7 @@ class Calibration:
 
     centre: dict[str, tuple[float, ...]]
     spread: dict[str, float]
+    weight: dict[str, float]
     offset: tuple[float, ...]
     slope: float
     cases: int
@@ -61,22 +64,28 @@ class Calibration:
             count: classes there are; one without a mask gets the mean of all masks.
         """
         of = np.asarray(classes)
-        centre, spread = {}, {}
+        target = _logit(np.asarray(dice, float))
+        level = _class_means(target, of, count)
+        worth = target - level[of]
+        centre, spread, weight = {}, {}, {}
         for name in NAMES:
             logits = _logit(np.array([one[name] for one in signals], float))
             means = _class_means(logits, of, count)
             known = ~np.isnan(logits)
-            if known.any() and np.std((logits - means[of])[known]) > LEAST_SPREAD:
+            apart = (logits - means[of])[known]
+            if known.any() and np.std(apart) > LEAST_SPREAD:
                 centre[name] = tuple(means.tolist())
-                spread[name] = float(np.std((logits - means[of])[known]))
-        z = np.array([_standing(one, k, centre, spread) for one, k in zip(signals, classes, strict=True)])
-        target = _logit(np.asarray(dice, float))
-        middle, level = _class_means(z, of, count), _class_means(target, of, count)
-        apart, worth = z - middle[of], target - level[of]
+                spread[name] = float(np.std(apart))
+                weight[name] = _explained(worth[known], apart)
+        if not any(weight.values()):
+            weight = dict.fromkeys(weight, 1.0)
+        z = np.array([_standing(one, k, centre, spread, weight) for one, k in zip(signals, classes, strict=True)])
+        middle = _class_means(z, of, count)
+        apart = z - middle[of]
         slope = float(np.clip((apart * worth).mean() / apart.var(), FLAT, STEEP)) if apart.var() > 0 else FLAT
         offset = level - slope * middle
         error = float(np.abs(_sigmoid(offset[of] + slope * z) - dice).mean())
-        return cls(centre, spread, tuple(offset.tolist()), slope, len(dice), error)
+        return cls(centre, spread, weight, tuple(offset.tolist()), slope, len(dice), error)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
@@ -86,7 +95,8 @@ class Calibration:
 
     def expect(self, signals: dict[str, float], k: int) -> float:
         """The Dice to expect of a mask of class ``k``, from 0, with these signals."""
-        return float(_sigmoid(self.offset[k] + self.slope * _standing(signals, k, self.centre, self.spread)))
+        standing = _standing(signals, k, self.centre, self.spread, self.weight)
+        return float(_sigmoid(self.offset[k] + self.slope * standing))
 
 
 @dataclass(frozen=True)
@@ -201,11 +211,26 @@ def label_next(certainty: Certainty) -> list[int]:
 
 
 def _standing(
-    signals: dict[str, float], k: int, centre: dict[str, tuple[float, ...]], spread: dict[str, float]
+    signals: dict[str, float],
+    k: int,
+    centre: dict[str, tuple[float, ...]],
+    spread: dict[str, float],
+    weight: dict[str, float],
 ) -> float:
-    """Mean of the defined signals' logits, standardised for a class; 0, the middle, where none is defined."""
-    z = [(_logit(signals[name]) - centre[name][k]) / spread[name] for name in centre if not np.isnan(signals[name])]
-    return float(np.mean(z)) if z else 0.0
+    """Weighted mean of the defined signals' logits, standardised for a class; 0, the middle, where nothing counts."""
+    known = [name for name in centre if not np.isnan(signals[name]) and weight[name] > 0]
+    z = [(_logit(signals[name]) - centre[name][k]) / spread[name] for name in known]
+    return float(np.average(z, weights=[weight[name] for name in known])) if known else 0.0
+
+
+def _explained(values: np.ndarray, by: np.ndarray) -> float:
+    """Part of the variance that goes along with another, the squared correlation; 0 where one falls as the other rises.
+
+    Where ``values`` do not vary nothing can be said, and 1 is returned.
+    """
+    if np.std(values) < LEAST_SPREAD:
+        return 1.0
+    return float(max(np.corrcoef(values, by)[0, 1], 0.0) ** 2)
 
 
 def _class_means(values: np.ndarray, of: np.ndarray, count: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from masg_sam.models.dsf import contrastive_loss
 from masg_sam.models.masg_sam import MasgSamOutput
 from masg_sam.models.sam.layers import resize
 
-LEAST_SHARE = 0.01  # of the cross entropy, to each class present; see docs/explanation/what-was-tried.md
+LEAST_SHARE = 0.01  # of the cross entropy, to each class present at first; see docs/explanation/what-was-tried.md
 
 
 def soft_dice(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
@@ -29,40 +29,42 @@ def soft_dice(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tenso
     return (1 - (2 * overlap + smooth) / (total + smooth)).mean()
 
 
-def segmentation_loss(logits: Tensor, label: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, label: Tensor, least: float = LEAST_SHARE) -> Tensor:
     """Cross entropy plus soft Dice over the foreground, at the label's resolution.
 
     Args:
         logits: background first, ``B x K+1 x h x w``.
         label: class of each pixel, ``B x H x W``; 255 for what nobody labelled, which costs nothing.
+        least: share of the cross entropy that each class gets at least.
     """
     logits = resize(logits.float(), label.shape[-2:])
     target = one_hot(label, logits.shape[1])
     known = (label != IGNORED)[:, None]  # B x 1 x H x W
-    return balanced_cross_entropy(logits, target) + soft_dice(logits.softmax(1)[:, 1:] * known, target[:, 1:])
+    return balanced_cross_entropy(logits, target, least) + soft_dice(logits.softmax(1)[:, 1:] * known, target[:, 1:])
 
 
-def coarse_loss(logits: Tensor, label: Tensor) -> Tensor:
+def coarse_loss(logits: Tensor, label: Tensor, least: float = LEAST_SHARE) -> Tensor:
     """The same at the logits' own resolution, against the part of each cell that a class covers."""
     target = class_parts(label, logits.shape[1], logits.shape[-2:])
     known = target.sum(1, keepdim=True)  # B x 1 x h x w, 1 where all of the cell is labelled
     logits = logits.float()
-    return balanced_cross_entropy(logits, target) + soft_dice(logits.softmax(1)[:, 1:] * known, target[:, 1:])
+    return balanced_cross_entropy(logits, target, least) + soft_dice(logits.softmax(1)[:, 1:] * known, target[:, 1:])
 
 
-def balanced_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy of the batch, in which no class that occurs counts for less than 1 % of the area.
+def balanced_cross_entropy(logits: Tensor, target: Tensor, least: float) -> Tensor:
+    """Cross entropy of the batch, in which no class that occurs counts for less than a least part of the area.
 
     The mean over all pixels gives an organ of a few dozen pixels no say: its class is soon predicted nowhere, where
-    neither the cross entropy nor the Dice has a slope left to bring it back. Classes above 1 % count by their area,
-    so that the ordinary cross entropy remains where all are.
+    neither the cross entropy nor the Dice has a slope left to bring it back. Classes above the least count by their
+    area, so that the ordinary cross entropy remains where all are.
 
     Args:
         logits: background first, ``B x K+1 x h x w``.
         target: part of each pixel that is of each class, the same shape; all 0 where nobody labelled.
+        least: part of the area, 0 for the ordinary mean.
     """
     area = target.sum((0, 2, 3))  # K+1, pixels
-    share = (area / area.sum().clamp(min=1e-6)).clamp(min=LEAST_SHARE) * (area > 0)
+    share = (area / area.sum().clamp(min=1e-6)).clamp(min=least) * (area > 0)
     each = -(target * logits.log_softmax(1)).sum((0, 2, 3)) / area.clamp(min=1e-6)  # K+1, mean over a class's pixels
     return (share * each).sum() / share.sum().clamp(min=1e-6)
 
@@ -96,18 +98,23 @@ def class_parts(label: Tensor, channels: int, size: tuple[int, int] | torch.Size
     return F.adaptive_avg_pool2d(one_hot(label, channels), tuple(size))
 
 
-def loss_terms(output: MasgSamOutput, label: Tensor, config: ModelConfig) -> dict[str, Tensor]:
+def loss_terms(output: MasgSamOutput, label: Tensor, config: ModelConfig, progress: float = 0.0) -> dict[str, Tensor]:
     """Every term, already weighted; their sum is the loss.
+
+    Small classes count for more than their area at first, or they would vanish, and for their area in the end: as
+    long as they count for more, their masks come out too large.
 
     Args:
         output: what the network returned.
         label: class of each pixel, ``B x H x W`` of int64.
         config: the weights.
+        progress: part of the training that is done.
     """
-    terms = {"mask": segmentation_loss(output.logits, label)}
+    least = LEAST_SHARE * (1 - progress)
+    terms = {"mask": segmentation_loss(output.logits, label, least)}
     for logits in output.coarse:
         weight = config.decoder.coarse_weight / len(output.coarse)
-        terms["coarse"] = terms.get("coarse", 0) + weight * coarse_loss(logits, label)
+        terms["coarse"] = terms.get("coarse", 0) + weight * coarse_loss(logits, label, least)
     if output.hae is not None:
         terms["diversity"] = config.hae.diversity_weight * output.hae.diversity
         terms["drift"] = config.hae.drift_weight * output.hae.drift_loss

@@ -112,10 +112,10 @@ class Trainer:
         checkpoint.save_state(self.folder, step, *state, self.facts)
 
     def _step(self, step: int, batch: dict[str, Any]) -> dict[str, float]:
-        rates = self._set_rates(step)
+        rates, progress = self._set_rates(step), (step - 1) / self.steps
         with self.accelerator.autocast():
-            output = self._forward(batch, (step - 1) / self.steps)
-        terms = loss_terms(output, batch["label"], self.plain.config)
+            output = self._forward(batch, progress)
+        terms = loss_terms(output, batch["label"], self.plain.config, progress)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
             parts = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
