@@ -12,7 +12,6 @@ class Dataset:
     Attributes:
         title: in tables.
         train, images, labels: training data, test images and test labels.
-        yardstick: Dice of a plain pyramid decoder on the same encoder, measured elsewhere; ``None`` for none.
         budget: flags of the studies that compare methods: small enough for many runs on two cores.
         protocol: name of the file in ``protocols/`` that says how the download becomes that layout; ``None`` where
             it lies so already.
@@ -22,7 +21,6 @@ class Dataset:
     train: str
     images: str
     labels: str
-    yardstick: float | None = None
     budget: tuple[str, ...] = ()
     protocol: str | None = None
 
@@ -33,7 +31,6 @@ DATASETS = {
         "la4",
         "la4/imagesTs",
         "la4/labelsTs",
-        0.885,
         ("--data.size", "192", "--data.planes", "1", "--training.steps", "250"),
     ),
     "kvasir20": Dataset(
@@ -41,7 +38,6 @@ DATASETS = {
         "kvasir20/train",
         "kvasir20/test/images",
         "kvasir20/test/labels",
-        0.812,
         ("--data.size", "224", "--training.steps", "250"),
     ),
     "hippocampus": Dataset(
@@ -49,7 +45,6 @@ DATASETS = {
         "hippocampus",
         "hippocampus/imagesTs",
         "hippocampus/labelsTs",
-        0.834,
         ("--data.size", "96", "--data.planes", "1", "--training.steps", "250"),
     ),
     "openkbp5": Dataset(
@@ -57,7 +52,6 @@ DATASETS = {
         "openkbp5",
         "openkbp5/imagesTs",
         "openkbp5/labelsTs",
-        0.270,
         ("--data.size", "192", "--training.steps", "350"),
     ),
     "synapse": Dataset(

@@ -26,8 +26,7 @@ HEAD = """# Results
 Written by `python benchmarks/tables.py` from the JSON files in `results/`, which `python benchmarks/run.py` made: see
 [how](README.md). Dice, HD95 and surface Dice (2 mm; 2 pixels for pictures) are means over the test cases of the mean
 over the classes, ± one standard deviation over the cases. Distances of missed classes are undefined and left out.
-Minutes are of the wall clock, CPU minutes of all cores together: others may have shared the machine.
-Yardstick: a plain pyramid decoder on the same encoder, measured elsewhere, one seed."""
+Minutes are of the wall clock, CPU minutes of all cores together: others may have shared the machine."""
 COST = ("steps", "input", "train min", "CPU min", "GB", "predict min")
 PLAIN = "plain decoder"
 START, END = "<!-- results: written by benchmarks/tables.py -->", "<!-- end of results -->"
@@ -115,13 +114,10 @@ def whole(heading: str, records: Sequence[Record]) -> str:
         predicted = number(record["predict"]["minutes"], 1)
         size = " x ".join(map(str, record["size"]))
         rows.append([*names(record), *scores, str(record["steps"]), size, *cost, predicted, record["commit"]])
-    known = [DATASETS[name] for name in dict.fromkeys(r["dataset"] for r in records) if DATASETS[name].yardstick]
-    yardsticks = "; ".join(f"{one.title} {one.yardstick:.3f}" for one in known)
     return section(
         heading,
         "`masg-sam train DATA --out RUN`, `predict`, `evaluate`, nothing set. Compare rows of one commit: what\n"
-        "changed between commits stands in [what was tried](../docs/explanation/what-was-tried.md)."
-        + (f" Yardstick, Dice: {yardsticks}." if yardsticks else ""),
+        "changed between commits stands in [what was tried](../docs/explanation/what-was-tried.md).",
         ["dataset", "method", "seed", "Dice", "HD95 mm", "surface Dice", *COST, "commit"],
         rows,
     )

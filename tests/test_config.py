@@ -58,6 +58,13 @@ def test_flags_are_read_as_yaml(name: str, value: str, expected: Any) -> None:
     assert found == expected
 
 
+@pytest.mark.parametrize("value", ["@x", "[abc", "{a: b: c}"])
+def test_a_value_that_is_no_yaml_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"model.dsf.location cannot be read") as caught:
+        override(Config(), {"model.dsf.location": value})
+    assert caught.value.found == value and "quotes" in caught.value.mend
+
+
 def test_a_value_in_scientific_notation_needs_no_point() -> None:
     """YAML 1.1 reads 1e-3 as a word; the number is meant all the same."""
     assert override(Config(), {"training.lr": "1e-3"}).training.lr == 1e-3

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from masg_sam.errors import LayoutError, OutputError
 from masg_sam.files import folder_moved_into_place, moved_into_place, read_json, write_text
@@ -33,6 +35,12 @@ def test_a_place_that_cannot_be_written_is_a_typed_error(tmp_path: Path) -> None
     write_text(tmp_path / "file", "x")
     with pytest.raises(OutputError, match=r"file/below\.txt"):
         write_text(tmp_path / "file" / "below.txt", "y")
+
+
+def test_weights_that_cannot_be_written_are_a_typed_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"), moved_into_place(tmp_path / "a.safetensors") as place:
+        save_file({"a": torch.zeros(2)}, place.parent / "nowhere" / "a.safetensors")
+    assert os.listdir(tmp_path) == []
 
 
 def test_json_is_read_with_or_without_a_byte_order_mark(tmp_path: Path) -> None:

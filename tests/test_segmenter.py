@@ -9,7 +9,7 @@ import pytest
 
 from masg_sam import MasgSam, train
 from masg_sam.config import Config, override
-from masg_sam.errors import InputError
+from masg_sam.errors import InputError, OutputError
 from masg_sam.inference.prompting import Box
 
 
@@ -73,6 +73,36 @@ def test_a_broken_image_leaves_nothing_behind(trained: tuple[MasgSam, Path], tmp
         "predictions.jsonl",
         good.name,
     }
+
+
+def test_masks_replace_nothing_that_was_not_predicted(trained: tuple[MasgSam, Path], tmp_path: Path) -> None:
+    model, image = trained
+    task = tmp_path / "task"
+    (task / "labelsTs").mkdir(parents=True)
+    (task / "dataset.json").write_text('{"labels": {"background": 0, "organ 1": 1}, "channel_names": {"0": "MRI"}}')
+    (task / "labelsTs" / "case0.nii.gz").write_bytes(b"made by hand")
+    before = {path: path.read_bytes() for path in task.rglob("*.*")}
+    for folder in (task, task / "labelsTs"):
+        with pytest.raises(OutputError, match="was not predicted") as caught:
+            list(model.predict(image, folder))
+        assert caught.value.exit_code == 2
+    assert {path: path.read_bytes() for path in task.rglob("*.*")} == before
+
+
+def test_masks_may_be_predicted_again_but_not_among_other_classes(
+    trained: tuple[MasgSam, Path], tmp_path: Path
+) -> None:
+    model, image = trained
+    masks = tmp_path / "masks"
+    for _ in range(2):
+        list(model.predict(image, masks))
+    (masks / "dataset.json").write_text('{"labels": {"background": 0, "spleen": 1}}')
+    with pytest.raises(OutputError, match="other classes") as caught:
+        list(model.predict(image, masks))
+    assert "spleen" in str(caught.value.found) and "organ 1" in str(caught.value.expected)
+    (masks / "dataset.json").unlink()  # as after a kill between the two files
+    list(model.predict(image, masks))
+    assert json.loads((masks / "dataset.json").read_text())["labels"] == {"background": 0, "organ 1": 1}
 
 
 def _copies(image: Path, folder: Path) -> list[Path]:

@@ -15,10 +15,11 @@ from rich.console import Console
 
 from masg_sam.config import Config
 from masg_sam.data.address import Address, is_address, parse_address
+from masg_sam.devices import resolve_device
 from masg_sam.errors import ConfigError
 from masg_sam.files import PathLike
 from masg_sam.models.checkpoint import load_model
-from masg_sam.segmenter import CaseResult, MasgSam, resolve_device
+from masg_sam.segmenter import CaseResult, MasgSam
 
 if TYPE_CHECKING:
     from masg_sam.data.check import TrainingCheck
@@ -166,7 +167,7 @@ def _server(address: Address) -> Server:
     try:
         from masg_sam.data.dicomweb import Server
     except ImportError as error:
-        mend = "pip install 'masg-sam[dicomweb]'"
+        mend = "pip install '.[dicomweb]' in a copy of the repository"
         raise ConfigError("the library dicomweb-client is not installed", found=error, mend=mend) from error
     return Server(address)
 

@@ -164,7 +164,7 @@ class TrainingConfig:
     ] = None
     cached_samples: Annotated[Positive, Field(description="augmented samples encoded once for a frozen encoder")] = 256
     calibration: Annotated[
-        int, Field(ge=0, description="changed blocks of the training cases on which confidence is calibrated; 0: not")
+        int, Field(ge=0, description="changed blocks of training cases that the expected Dice is learned on; 0: none")
     ] = 24
     save_seconds: Annotated[float, Field(gt=0, description="seconds between checkpoints")] = 60.0
     trackers: Annotated[
@@ -239,8 +239,20 @@ def override(config: Config, settings: Mapping[str, Any]) -> Config:
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
                 raise ConfigError(f"unknown setting {name}", expected=_known(name))
-        branch[last] = yaml.safe_load(value) if isinstance(value, str) else value
+        branch[last] = _read(name, value) if isinstance(value, str) else value
     return from_dict(values)
+
+
+def _read(name: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"setting {name} cannot be read",
+            found=value,
+            expected="a value of YAML",
+            mend="put it in quotes: \"'...'\"",
+        ) from error
 
 
 def walk(kind: type = Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from masg_sam.errors import InputError, OutputError
 
 PathLike = str | os.PathLike[str]
@@ -37,7 +39,7 @@ def moved_into_place(path: Path) -> Iterator[Path]:
         yield folder / path.name
         os.chmod(folder / path.name, _usual_mode(folder))
         os.replace(folder / path.name, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OutputError(
             "cannot be written", path=path, found=error, mend="check the folder, its permissions and the space left"
         ) from error

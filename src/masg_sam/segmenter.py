@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from masg_sam.data.io import (
     MASK_FORMATS,
@@ -25,8 +24,9 @@ from masg_sam.data.io import (
 )
 from masg_sam.data.layouts import Case, find_images
 from masg_sam.data.volume import Geometry, Volume
+from masg_sam.devices import resolve_device
 from masg_sam.errors import InputError, OutputError
-from masg_sam.files import PathLike, write_text
+from masg_sam.files import PathLike, read_json, write_text
 from masg_sam.inference.predictor import Predictor, Segmentation
 from masg_sam.inference.prompt_file import PromptFile
 from masg_sam.inference.prompting import UserPrompt
@@ -169,7 +169,7 @@ class MasgSam:
         if mask_format is not None:
             check_format(mask_format, [path for case in cases for path in case.images])
         prompts_of = self._prompts(prompts, cases)
-        _check_masks_folder(cases, folder)
+        _check_masks_folder(cases, folder, self._label_values())
         failed: list[InputError] = []
         for case in cases:
             try:
@@ -238,21 +238,12 @@ class MasgSam:
 
     def _describe(self, folder: Path) -> None:
         """Write what the values of the masks mean, and what made them."""
-        write_text(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
         write_text(folder / PREDICTED, json.dumps({"run": self.source, "versions": self.model.facts.get("versions")}))
+        write_text(folder / CLASSES, json.dumps({"labels": self._label_values()}, indent=1))
 
     def _label_values(self) -> dict[str, int]:
         labels = self.model.task.labels
         return {"background": 0} | dict(zip(labels.names, labels.values, strict=True))
-
-
-def resolve_device(device: str) -> str:
-    """What ``auto`` means on this machine."""
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _paths(images: PathLike | Sequence[PathLike]) -> list[Path]:
@@ -260,10 +251,40 @@ def _paths(images: PathLike | Sequence[PathLike]) -> list[Path]:
     return [Path(item) for item in ([images] if single else images)]  # type: ignore[list-item,union-attr]
 
 
-def _check_masks_folder(cases: Sequence[Case], folder: Path) -> None:
-    """A mask may have its image's name: never in its image's folder."""
+def _check_masks_folder(cases: Sequence[Case], folder: Path, labels: dict[str, int]) -> None:
+    """Masks replace masks of the same classes that were predicted, and nothing else.
+
+    Args:
+        cases: whose masks will be written.
+        folder: where.
+        labels: values of the classes, by name.
+
+    Raises:
+        OutputError: the folder holds images, a dataset, masks of other classes, or masks of somebody else.
+    """
     if folder.exists() and not folder.is_dir():
         raise OutputError("not a folder", path=folder, found="a file", mend="give --out another name")
+    if (folder / PREDICTED).exists():
+        written = (folder / CLASSES).exists()
+        before = read_json(folder / CLASSES, mend="give --out another folder").get("labels") if written else labels
+        if before != labels:
+            raise OutputError(
+                "masks of other classes lie there",
+                path=folder,
+                found=before,
+                expected=labels,
+                mend="give --out another folder",
+            )
+    elif folder.exists():
+        names = tuple(f"{case.name}." for case in cases)
+        for path in sorted(folder.iterdir()):
+            if path.name == CLASSES or path.name.startswith(names):
+                raise OutputError(
+                    "this file was not predicted, and might be replaced",
+                    path=path,
+                    expected="a new folder, or one of masks that were predicted",
+                    mend="give --out another folder",
+                )
     for case in cases:
         if any(folder.resolve() in (path.parent.resolve(), path.resolve()) for path in case.images):
             raise OutputError(

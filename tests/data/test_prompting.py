@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from masg_sam.data.prompting import BOX_END, BOX_START, NOT_THIS, NOTHING, THIS, simulate_prompt
+from masg_sam.data.prompting import BOX_END, BOX_START, NOT_THIS, NOTHING, POINTS, THIS, simulate_prompt
 from masg_sam.models.sam import prompts as sam_prompts
 
 
@@ -25,6 +25,7 @@ def test_kinds_are_those_of_the_network() -> None:
     ours = (NOTHING, NOT_THIS, THIS, BOX_START, BOX_END)
     network = ("PADDING", "NEGATIVE", "POSITIVE", "BOX_START", "BOX_END")
     assert ours == tuple(getattr(sam_prompts, name) for name in network)
+    assert sam_prompts.SLOTS == POINTS == sam_prompts.Prompts.none(1).kinds.shape[1]
 
 
 def test_shapes_fit_the_network() -> None:

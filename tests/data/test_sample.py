@@ -106,7 +106,7 @@ def test_without_nilearn_the_advice_is_to_install_it(tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "nilearn.datasets", None)
     with pytest.raises(InputError) as caught:
         write_sample(tmp_path / "data", 2)
-    assert "masg-sam[sample]" in str(caught.value) and caught.value.exit_code == 2
+    assert "'.[sample]'" in str(caught.value) and caught.value.exit_code == 2
     assert not (tmp_path / "data").exists()
 
 

@@ -38,9 +38,9 @@ def test_boxes_go_round_the_classes() -> None:
     mask[2] = 0
     prompts, asked = module._own_boxes(mask, 2)
     assert asked.tolist() == [[1, 0], [0, 1], [0, 0]]
-    assert prompts.points[0].tolist() == [[2, 1], [4, 2]] and prompts.points[1].tolist() == [[6, 6], [6, 6]]
-    assert prompts.kinds.tolist() == [[BOX_START, BOX_END], [BOX_START, BOX_END], [PADDING, PADDING]]
-    assert prompts.classes.tolist() == [[1, 1], [2, 2], [0, 0]]
+    assert prompts.points[0, :2].tolist() == [[2, 1], [4, 2]] and prompts.points[1, :2].tolist() == [[6, 6]] * 2
+    assert prompts.kinds.tolist() == [[BOX_START, BOX_END, PADDING]] * 2 + [[PADDING] * 3]
+    assert prompts.classes.tolist() == [[1, 1, 0], [2, 2, 0], [0, 0, 0]]
 
 
 @torch.inference_mode()

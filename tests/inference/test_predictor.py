@@ -215,12 +215,31 @@ def test_neighbouring_slices_agree_in_thin_slices_only(task: Callable[..., Task]
     assert module.SMOOTHING_MM == 1.0
 
 
+def test_no_more_than_a_few_slices_are_smoothed_over(task: Callable[..., Task]) -> None:
+    """A structure ten slices thick stands at any voxel size."""
+    data = np.zeros((1, 40, 44, 37))
+    data[0, 15:25, 8:24, 4:20] = 3.0
+    found = Predictor(Threshold(), task(pixel=1.0)).segment(volume(data, (0.05, 1.0, 1.0)))
+    assert np.flatnonzero((found.mask == 2).any((1, 2))).tolist() == list(range(15, 25))
+
+
+def test_a_click_changes_nothing_in_other_slices(make_task: Make, make_network: Callable[..., nn.Module]) -> None:
+    """They are seen as without any prompt, whatever comes with them in a batch."""
+    free = Predictor(make_network(2), make_task(2), batch_size=5).segment(volume(organs()))
+    asked = Predictor(make_network(2), make_task(2), batch_size=5).segment(
+        volume(organs()), [Click((3, 10, 12), "organ 2")]
+    )
+    others = [0, 1, 2, 4]
+    np.testing.assert_allclose(asked.certainty.mass[others], free.certainty.mass[others], rtol=1e-4)
+    assert not np.allclose(asked.certainty.mass[3], free.certainty.mass[3], rtol=1e-4)
+
+
 def test_prompts_reach_the_network_with_their_slice(task: Callable[..., Task]) -> None:
     network = Threshold()
     Predictor(network, task(), batch_size=2).segment(volume(organs()), [Click((3, 10, 12), "organ 2")])
     assert network.prompts[0] is None and network.prompts[2] is None
     given = network.prompts[1]
-    assert given.classes.tolist() == [[0], [2]]
+    assert given.classes.tolist() == [[0, 0, 0], [2, 0, 0]]
     assert given.points[1, 0].tolist() == [12 + (64 - 37) // 2, 10 + (64 - 44) // 2]
     mask = np.zeros((5, 44, 37))
     Predictor(network, task(), batch_size=5).segment(volume(organs()), [RoughMask(mask, "organ 1")])
@@ -267,6 +286,15 @@ def test_mirrored_views_are_averaged(make_task: Make, columns: int) -> None:
     assert torch.allclose(means[True], torch.tensor(1.5).sigmoid())
     assert means[False][0, 0] == pytest.approx(torch.tensor(3.0).sigmoid().item(), abs=1e-3)
     assert means[False][-1, -1] == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(("size", "views"), [((32, 64), 4), ((64, 64), 8)])
+def test_only_what_training_turned_is_turned(make_task: Make, size: tuple[int, int], views: int) -> None:
+    """The input of this picture is square, those of the training need not have been."""
+    task = make_task(2, intensity=Unchanged("scan"), size=size, mirror=True, reach=0, pixel=0.0, pictures=True)
+    network = Threshold()
+    Predictor(network, task).segment(volume(np.ones((1, 1, 90, 90)), (1.0, 1.0, 1.0), picture=True))
+    assert network.batches == [(1, 1, 64, 64)] * views
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (32, 64)])

@@ -24,8 +24,8 @@ def book(make_task: Callable[..., Task]) -> Callable[..., PromptBook]:
 def test_a_click_lands_on_its_pixel(book: Callable[..., PromptBook]) -> None:
     """Voxel y 3, x 5 at twice the size covers pixels 6..7 and 10..11; padding adds 6 rows, 12 columns."""
     prompts = book(Click((2, 3, 5), "organ 2")).batch(range(2, 3))
-    assert prompts.points.tolist() == [[[10.5 + 12, 6.5 + 6]]]
-    assert prompts.kinds.tolist() == [[POSITIVE]] and prompts.classes.tolist() == [[2]]
+    assert prompts.points[:, :1].tolist() == [[[10.5 + 12, 6.5 + 6]]]
+    assert prompts.kinds.tolist() == [[POSITIVE, PADDING, PADDING]] and prompts.classes.tolist() == [[2, 0, 0]]
     assert prompts.masks is None and prompts.has_mask is None
 
 
@@ -38,9 +38,13 @@ def test_prompts_are_looked_up_by_slice(book: Callable[..., PromptBook]) -> None
     assert notes.batch(range(0, 1)) is None and notes.batch(range(3, 4)) is None
     assert [notes.touches(number) for number in range(4)] == [False, True, True, False]
     prompts = notes.batch(range(0, 3))
-    assert prompts.kinds.tolist() == [[PADDING] * 2, [POSITIVE, NEGATIVE], [BOX_START, BOX_END]]
-    assert prompts.classes.tolist() == [[0, 0], [1, 1], [2, 2]]
-    start, end = prompts.points[2].tolist()
+    assert prompts.kinds.tolist() == [
+        [PADDING] * 3,
+        [POSITIVE, NEGATIVE, PADDING],
+        [BOX_START, BOX_END, PADDING],
+    ]
+    assert prompts.classes.tolist() == [[0, 0, 0], [1, 1, 0], [2, 2, 0]]
+    start, end = prompts.points[2, :2].tolist()
     assert start[0] < end[0] and start[1] < end[1]  # corners in any order become top left and bottom right
 
 
@@ -71,7 +75,7 @@ def test_masks_and_clicks_go_together(book: Callable[..., PromptBook]) -> None:
     mask = np.ones(SHAPE)
     prompts = book(RoughMask(mask, "organ 1"), Click((0, 0, 0), "organ 2")).batch(range(0, 2))
     assert prompts.has_mask.tolist() == [[1, 0], [1, 0]]
-    assert prompts.kinds.tolist() == [[POSITIVE], [PADDING]]
+    assert prompts.kinds.tolist() == [[POSITIVE, PADDING, PADDING], [PADDING] * 3]
     assert all(book(RoughMask(mask, "organ 1")).touches(number) for number in range(SHAPE[0]))
 
 

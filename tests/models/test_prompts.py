@@ -11,6 +11,7 @@ from masg_sam.models.sam.prompts import (
     NEGATIVE,
     PADDING,
     POSITIVE,
+    SLOTS,
     PromptEncoder,
     Prompts,
 )
@@ -33,10 +34,10 @@ def points(kinds: list[int], classes: list[int]) -> Prompts:
     return Prompts(at, torch.tensor([kinds]), torch.tensor([classes]))
 
 
-def test_no_prompt_is_one_padding_point(encoder: PromptEncoder) -> None:
+def test_no_prompt_is_padding_as_in_training(encoder: PromptEncoder) -> None:
     prompts = Prompts.none(2)
     sparse = encoder.sparse(prompts, SIZE)
-    assert torch.equal(sparse, encoder.sam.not_a_point_embed.weight.expand(2, 1, -1))
+    assert torch.equal(sparse, encoder.sam.not_a_point_embed.weight.expand(2, SLOTS, -1))
     dense = encoder.dense(prompts, GRID)
     assert torch.equal(dense, encoder.sam.no_mask_embed.weight[..., None, None].expand(2, -1, *GRID))
 

@@ -61,6 +61,19 @@ def test_templates_speak_of_the_class_its_plane_and_modality() -> None:
     assert len(sentences) == len(text.TEMPLATES) and all("left atrium" in item for item in sentences)
 
 
+def test_articles_go_with_the_word_behind_them() -> None:
+    first = {
+        (plane, modality): class_sentences("liver", modality, plane, {})[:2]
+        for plane, modality in (("axial", "CT"), ("coronal", "MRI"), ("", "MRI"), ("", "endoscopy"))
+    }
+    assert first == {
+        ("axial", "CT"): ("an axial CT image of the liver", "the liver in a CT scan"),
+        ("coronal", "MRI"): ("a coronal MRI image of the liver", "the liver in an MRI scan"),
+        ("", "MRI"): ("an MRI image of the liver", "the liver in an MRI scan"),
+        ("", "endoscopy"): ("an endoscopy image of the liver", "the liver in an endoscopy scan"),
+    }
+
+
 @pytest.mark.parametrize("modality", ["CT", "MRI", "endoscopy", "medical"])
 @pytest.mark.parametrize("plane", ["", "axial", "coronal"])
 def test_templates_leave_no_gap_and_no_twin(modality: str, plane: str) -> None:
@@ -338,7 +351,7 @@ def test_without_the_package_the_advice_names_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(WeightsError) as caught:
         embed_classes(["liver"], source="sentence")
-    assert "masg-sam[text]" in caught.value.mend and "learned" in caught.value.mend
+    assert "'.[text]'" in caught.value.mend and "learned" in caught.value.mend
 
 
 @pytest.fixture(scope="module")

@@ -69,6 +69,21 @@ def test_of_masks_with_labels(masks, data):
     assert len(report.maps) > 4
 
 
+def test_layers_are_those_of_all_cases(run, data, tmp_path):
+    """The case of which no label is given comes first or last: label and error are there to choose."""
+    for image in sorted((data / "imagesTr").glob("*.nii.gz")):
+        list(api.predict(run, image, tmp_path / "masks"))
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for case in ("case0", "case1"):
+        shutil.copy(data / "labelsTr" / f"{case}.nii.gz", labels)
+        shutil.copy(data / "dataset.json", labels)
+        report = gather(tmp_path / "masks", labels, device="cpu")
+        assert len(report.pictures) == 2
+        assert set(report.layers) == {"prediction", "label", "error"}
+        (labels / f"{case}.nii.gz").unlink()
+
+
 def test_of_masks_without_labels(masks):
     report = gather(masks, device="cpu")
     assert report.scores == [] and "--labels" in report.missing[0]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from support import blobs, write_scan
 
 from masg_sam.api import MasgSam, train
 from masg_sam.config import Config, override
+from masg_sam.data.check import examine
 from masg_sam.data.layouts import find_training_cases
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
@@ -76,8 +78,13 @@ def test_calibration_of_a_trained_model(make_dataset: Callable[..., Path], tiny:
     model = train(data, tmp_path / "run", config)
     assert model.quality is not None and model.quality.calibration.cases <= 6
     assert model.quality.familiarity.limit > 0 and model.quality.always == (True,)
-    again = calibrate(model.predictor, find_training_cases(data).cases, model.model.task.labels, 6, 0)
+    dataset = find_training_cases(data)
+    summaries = examine(dataset).cases
+    again = calibrate(model.predictor, dataset.cases, summaries, model.model.task.labels, 6, 0)
     assert again == model.quality
+    lacking = [*summaries, replace(summaries[0], spacing=(9.0, 9.0, 9.0), voxels=(0,))]
+    more = calibrate(model.predictor, dataset.cases, lacking, model.model.task.labels, 6, 0)
+    assert more.always == (False,) and all(high == 9.0 for _, high in more.familiarity.spacing)
     assert MasgSam.from_pretrained(tmp_path / "run").quality == model.quality
 
 

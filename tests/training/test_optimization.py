@@ -11,7 +11,6 @@ from torch import nn
 from masg_sam.config import TrainingConfig
 from masg_sam.errors import ConfigError
 from masg_sam.models.masg_sam import MasgSamNetwork
-from masg_sam.training import optimization
 from masg_sam.training.optimization import (
     Average,
     check_available,
@@ -135,9 +134,24 @@ def test_auto_on_apples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("device", ["cuda", "mps", "tpu"])
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    monkeypatch.setattr(optimization, "_available", lambda _: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=device):
         check_available(TrainingConfig(device=device, trackers=[]))
+
+
+def test_training_takes_no_number_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError) as caught:
+        check_available(TrainingConfig(device="cuda:1", trackers=[]))
+    assert "CUDA_VISIBLE_DEVICES=1" in caught.value.mend
+
+
+def test_fp16_needs_a_card() -> None:
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        check_available(TrainingConfig(device="cpu", precision="fp16", trackers=[]))
+    check_available(TrainingConfig(device="cpu", precision="bf16", trackers=[]))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

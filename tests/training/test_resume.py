@@ -118,8 +118,11 @@ def test_an_unfinished_run_is_not_overwritten_by_mistake(interrupted: tuple[Path
 
 def test_other_settings_are_refused_but_other_saving_is_not(interrupted: tuple[Path, Path, Config]) -> None:
     data, out, config = interrupted
-    with pytest.raises(CheckpointError, match="another settings"):
+    written = {path.name: path.read_bytes() for path in out.glob("*.*")}
+    with pytest.raises(CheckpointError, match=r"another settings.training.lr") as caught:
         run(data, out, override(config, {"training.lr": 0.5}), resume=True)
+    assert caught.value.expected == 0.5
+    assert {path.name: path.read_bytes() for path in out.glob("*.*")} == written
     run(data, out, override(config, {"training.save_seconds": 5.0}), resume=True)
 
 
@@ -127,6 +130,16 @@ def test_other_cases_are_refused(interrupted: tuple[Path, Path, Config], make_da
     _, out, config = interrupted
     with pytest.raises(CheckpointError, match="another cases"):
         run(make_dataset(cases=3, name="more"), out, config, resume=True)
+
+
+def test_other_classes_are_refused(interrupted: tuple[Path, Path, Config]) -> None:
+    data, out, config = interrupted
+    facts = data / "dataset.json"
+    values = json.loads(facts.read_text())
+    values["labels"] = {name.replace("organ", "tumour"): value for name, value in values["labels"].items()}
+    facts.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=r"another task.labels.names"):
+        run(data, out, config, resume=True)
 
 
 def test_a_finished_run_is_left_alone(make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path) -> None:

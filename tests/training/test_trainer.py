@@ -115,6 +115,18 @@ def test_learning_rates_follow_the_step_for_each_group(build: Build) -> None:
     assert [group["lr"] for group in trainer.optimizer.param_groups] == rates[-1]
 
 
+def test_a_trained_network_computes_as_a_loaded_one(build: Build) -> None:
+    """Whatever arithmetic it was trained in: nothing of that stays."""
+    trainer = build(training__steps=2, training__precision="bf16")
+    trainer.run()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        whole = trainer.plain.eval()(image).logits
+        adapted = trainer.plain.adapter(image)
+        parts = trainer.plain.segment(adapted, trainer.plain.encoder(adapted)).logits
+    torch.testing.assert_close(whole, parts, rtol=0, atol=0)
+
+
 def test_the_loss_is_told_how_far_training_is(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = build(training__steps=4)
     original, told = module.loss_terms, []

@@ -70,7 +70,9 @@ def _template() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load_mni152_wm_template
     except ImportError as error:
         raise InputError(
-            "the embedded sample needs nilearn", expected="nilearn", mend="pip install 'masg-sam[sample]'"
+            "the embedded sample needs nilearn",
+            expected="nilearn",
+            mend="pip install '.[sample]' in a copy of the repository",
         ) from error
     t1 = load_mni152_template(resolution=RESOLUTION_MM)
     grey, white = (

@@ -12,7 +12,7 @@ from torch import Tensor
 from masg_sam.inference.signals import Agreement, Certainty, Signals
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
-from masg_sam.models.sam.prompts import BOX_END, BOX_START, PADDING, Prompts
+from masg_sam.models.sam.prompts import BOX_END, BOX_START, PADDING, SLOTS, Prompts
 
 MOST_SLICES = 16  # of a scan that are asked again
 # Turned by radians, scaled, contrast multiplied, brightness added: changes a segmentation should survive.
@@ -95,8 +95,8 @@ def _own_boxes(mask: Tensor, classes: int) -> tuple[Prompts, np.ndarray]:
     Returns:
         The prompts, and which class was asked in which slice, ``B x K`` of 0 and 1.
     """
-    points = torch.zeros(len(mask), 2, 2)
-    kinds = torch.full((len(mask), 2), PADDING)
+    points = torch.zeros(len(mask), SLOTS, 2)
+    kinds = torch.full((len(mask), SLOTS), PADDING)
     numbers = torch.zeros_like(kinds)
     asked = np.zeros((len(mask), classes))
     for i, one in enumerate(mask.cpu()):
@@ -105,7 +105,9 @@ def _own_boxes(mask: Tensor, classes: int) -> tuple[Prompts, np.ndarray]:
             continue
         k = present[i % len(present)]
         rows, columns = torch.nonzero(one == k, as_tuple=True)
-        points[i] = torch.stack([torch.stack([columns.min(), rows.min()]), torch.stack([columns.max(), rows.max()])])
-        kinds[i] = torch.tensor([BOX_START, BOX_END])
-        numbers[i], asked[i, k - 1] = k, 1
+        points[i, :2] = torch.stack(
+            [torch.stack([columns.min(), rows.min()]), torch.stack([columns.max(), rows.max()])]
+        )
+        kinds[i, :2] = torch.tensor([BOX_START, BOX_END])
+        numbers[i, :2], asked[i, k - 1] = k, 1
     return Prompts(points, kinds, numbers), asked

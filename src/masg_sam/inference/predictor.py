@@ -34,7 +34,8 @@ from masg_sam.models.sam.prompts import Prompts
 
 MIRRORED = ((), (2,), (3,), (2, 3))  # axes of B x C x H x W, in the views that are averaged
 EMPTY_LOGIT = 10.0  # of background where a scan is empty; of the classes its negative
-SMOOTHING_MM = 1.0  # deviation of the smoothing across slices; chosen on the validation scans of LA
+# Deviation of the smoothing across slices; chosen on the validation scans of LA, whose slices are 0.625 mm thick.
+SMOOTHING_MM, MOST_SMOOTHING = 1.0, 1.6  # mm, but no more than so many slices
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Predictor:
         self._check(volume)
         classes = self.task.labels.num_classes
         book = self._book(volume, prompts)
-        others = self._other_planes(volume)
+        others = None if book is not None and book.masks else self._other_planes(volume)
         masks: list[np.ndarray] = []
         certainty: list[Certainty] = []
         agreement: list[Agreement] = []
@@ -146,7 +147,7 @@ class Predictor:
 
     def _smoothed(self, volume: Volume, view: Task, book: PromptBook | None = None) -> Iterator[Tensor]:
         """As :meth:`_probabilities`, smoothed across the slices."""
-        sigma = 0.0 if volume.is_picture else SMOOTHING_MM / volume.spacing[view.axis]
+        sigma = 0.0 if volume.is_picture else min(SMOOTHING_MM / volume.spacing[view.axis], MOST_SMOOTHING)
         yield from smooth_slices(self._probabilities(volume, view, book), sigma)
 
     def _probabilities(self, volume: Volume, view: Task, book: PromptBook | None = None) -> Iterator[Tensor]:
@@ -168,11 +169,12 @@ class Predictor:
     def _logits(self, batch: Tensor, prompts: Prompts | None) -> Tensor:
         """``B x K+1 x h x w``; without a prompt the mean over all mirrored views, where those are as good.
 
-        A square input is turned by a right angle too, as in training: eight views, else four.
+        Where training inputs were square and this one is, it is turned by a right angle too: eight views, else four.
         """
         if prompts is not None or not self.task.mirror:
             return self.network(batch, prompts).logits
-        turns = (0, 1) if batch.shape[2] == batch.shape[3] else (0,)
+        square = self.task.size[0] == self.task.size[1] and batch.shape[2] == batch.shape[3]
+        turns = (0, 1) if square else (0,)
         views = [(turn, axes) for turn in turns for axes in MIRRORED]
         return sum(_unturned(self.network(_turned(batch, *view)).logits, *view) for view in views) / len(views)
 

@@ -11,7 +11,7 @@ import torch
 from masg_sam.data.slices import pad_to, resize_images
 from masg_sam.data.task import Task
 from masg_sam.errors import InputError
-from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, Prompts
+from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, SLOTS, Prompts
 
 ROUGH_LOGIT = 6.0  # how sure a rough mask is taken to be
 
@@ -81,7 +81,7 @@ class PromptBook:
         found = [self.points.get(index, []) for index in slices]
         if not any(found) and not self.masks:
             return None
-        length = max([1, *map(len, found)])
+        length = max([SLOTS, *map(len, found)])
         points = torch.zeros(len(slices), length, 2)
         kinds = torch.full((len(slices), length), PADDING)
         classes = torch.zeros_like(kinds)

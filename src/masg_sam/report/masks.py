@@ -98,8 +98,7 @@ def _add_masks(
         report.pictures.append(case_pictures(result["case"], caption, volume, layers, axis, limits.slices))
         if model is not None and not report.maps:
             add_maps(report, model, volume, layers["prediction"], result["case"])
-    if report.pictures:
-        report.layers = list(report.pictures[0].slices[0].layers)
+    report.layers = list(dict.fromkeys(name for one in report.pictures for name in one.slices[0].layers))
     if gone:
         report.missing.append(
             f"Pictures of {gone} cases: their images are not where they were when they were segmented."

@@ -16,7 +16,7 @@ import torch
 from monai.transforms import RandAdjustContrast, RandAffined, RandBiasField, RandGaussianNoise, RandGaussianSmooth
 from monai.utils import convert_to_numpy
 
-from masg_sam.data.check import read_case
+from masg_sam.data.check import CaseSummary, read_case
 from masg_sam.data.labels import IGNORED, LabelMap
 from masg_sam.data.layouts import Case
 from masg_sam.data.task import Task
@@ -33,12 +33,20 @@ TURN, SCALE, BLUR, NOISE, BIAS, GAMMA = math.pi / 4, 0.45, 2.0, 0.6, 0.6, 1.0
 CHANCE = 0.6  # of each change
 
 
-def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blocks: int, seed: int) -> Quality | None:
+def calibrate(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    summaries: Sequence[CaseSummary],
+    labels: LabelMap,
+    blocks: int,
+    seed: int,
+) -> Quality | None:
     """Segment changed blocks of the training cases and learn from the result.
 
     Args:
         predictor: holds the trained network.
         cases: the training cases; those used are read again, one at a time.
+        summaries: of all of them: voxel size, and voxels of each class.
         labels: what their label values mean.
         blocks: how many; half as many where volumes are looked at in three planes, which takes longer.
         seed: of everything random.
@@ -51,14 +59,12 @@ def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blo
     signals: list[dict[str, float]] = []
     dice: list[float] = []
     classes: list[int] = []
-    embeddings, spacings, percentiles, held = [], [], [], []
+    embeddings, percentiles = [], []
     chosen = [cases[i] for i in np.linspace(0, len(cases) - 1, min(len(cases), blocks)).round().astype(int)]
     for i, case in enumerate(chosen):
         volume, truth = read_case(case)
         label = labels.encode(truth)
-        spacings.append(volume.spacing)
         percentiles.append(intensity_percentiles(volume, task))
-        held.append([bool((label == k).any()) for k in range(1, labels.num_classes + 1)])
         for block in range(i, blocks, len(chosen)):
             rng = np.random.default_rng((seed, block))
             image, target = change(
@@ -77,9 +83,11 @@ def calibrate(predictor: Predictor, cases: Sequence[Case], labels: LabelMap, blo
                     dice.append(2 * int(((mask == k + 1) & (target == k + 1)).sum()) / sum(voxels))
     if not dice:
         return None
-    familiarity = Familiarity.fit([] if task.pictures else spacings, percentiles, embeddings)
+    spacings = [] if task.pictures else [case.spacing for case in summaries]
+    always = tuple(all(case.voxels[k] for case in summaries) for k in range(labels.num_classes))
+    familiarity = Familiarity.fit(spacings, percentiles, embeddings)
     calibration = Calibration.fit(signals, dice, classes, labels.num_classes)
-    return Quality(calibration, familiarity, tuple(np.all(held, axis=0).tolist()))
+    return Quality(calibration, familiarity, always)
 
 
 def cut_block(

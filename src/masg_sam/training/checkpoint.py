@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from masg_sam.errors import CheckpointError
+from masg_sam.files import moved_into_place
 
 FILE = "last.safetensors"
 
@@ -40,9 +42,20 @@ def save_state(
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
     tensors = {k: v.detach().cpu().clone() for k, v in tensors.items()}
-    place = folder / f".{FILE}.writing"
-    save_file(tensors, place, metadata={"step": str(step), "facts": json.dumps(facts, sort_keys=True)})
-    os.replace(place, folder / FILE)
+    with moved_into_place(folder / FILE) as place:
+        save_file(tensors, place, metadata={"step": str(step), "facts": json.dumps(facts, sort_keys=True)})
+
+
+def check_state(folder: Path, facts: dict[str, Any]) -> None:
+    """See before anything is written that a run, if it was begun, can go on with these facts.
+
+    Raises:
+        CheckpointError: the file is damaged, or belongs to other settings or other data.
+    """
+    if (folder / FILE).exists():
+        with _reading(folder / FILE) as file:
+            saved = json.loads((file.metadata() or {})["facts"])
+        _compare(folder / FILE, saved, facts)
 
 
 def load_state(
@@ -57,18 +70,10 @@ def load_state(
         CheckpointError: the file is damaged, or belongs to other settings or other data.
     """
     path = folder / FILE
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with _reading(path) as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         saved, step = json.loads(metadata["facts"]), int(metadata["step"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(
-            "training state is damaged",
-            path=path,
-            found=error,
-            mend="delete the run's folder and train again",
-        ) from error
     _compare(path, saved, facts)
     network.load_state_dict(_part(tensors, "network."))
     for name, value in _part(tensors, "average.").items():
@@ -81,18 +86,44 @@ def load_state(
     return step
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """An open state; what is wrong in it is told as an error of ours."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            "training state is damaged",
+            path=path,
+            found=error,
+            mend="delete the run's folder and train again",
+        ) from error
+
+
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    wanted = json.loads(json.dumps(wanted))
-    for name in sorted(saved.keys() | wanted.keys()):
-        if saved.get(name) != wanted.get(name):
-            raise CheckpointError(
-                f"the run was started with another {name}",
-                path=path,
-                found=saved.get(name),
-                expected=wanted.get(name),
-                mend="resume with the settings and data it was started with, or train into a new folder",
-            )
+    found = _difference(saved, json.loads(json.dumps(wanted)), "")
+    if found is not None:
+        name, before, now = found
+        raise CheckpointError(
+            f"the run was started with another {name}",
+            path=path,
+            found=before,
+            expected=now,
+            mend="resume with the settings and data it was started with, or train into a new folder",
+        )
+
+
+def _difference(before: Any, now: Any, name: str) -> tuple[str, Any, Any] | None:
+    """The first place where two trees of facts differ: its name, and both values."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return None if before == now else (name, before, now)
+    for key in sorted(before.keys() | now.keys()):
+        inner = _difference(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+        if inner is not None:
+            return inner
+    return None

@@ -17,7 +17,7 @@ LEAST_SHARE = 0.01  # of the cross entropy, to each class present at first; see 
 
 
 def soft_dice(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
-    """One minus the Dice of the whole batch, averaged over the classes that occur or are predicted.
+    """One minus the Dice of the whole batch, averaged over the classes; one that neither is nor is found adds nothing.
 
     Args:
         probability: ``B x K x H x W`` in 0..1.

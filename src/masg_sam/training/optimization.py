@@ -14,6 +14,7 @@ from accelerate.utils import ProjectConfiguration
 from torch import Tensor, nn
 
 from masg_sam.config import TrainingConfig
+from masg_sam.devices import resolve_device
 from masg_sam.errors import ConfigError
 from masg_sam.models.masg_sam import MasgSamNetwork
 
@@ -77,7 +78,7 @@ class Average:
 
 
 def check_available(config: TrainingConfig) -> None:
-    """See before anything is written that the device and the trackers are there.
+    """See before anything is written that the device, its arithmetic and the trackers are there.
 
     Raises:
         ConfigError: one is not.
@@ -89,13 +90,17 @@ def check_available(config: TrainingConfig) -> None:
                 expected=f"the package {tracker}",
                 mend=f"pip install {tracker}, or leave it out of training.trackers",
             )
-    device = config.device
-    if device not in ("auto", "cpu") and not _available(device):
+    device = resolve_device(config.device)
+    if ":" in device:
         raise ConfigError(
-            f"device {device} is not available",
-            found="cpu only",
-            expected="auto, cpu, cuda or mps",
-            mend="use auto",
+            "training takes no number of a device",
+            found=device,
+            expected="cuda",
+            mend=f"hide the others: CUDA_VISIBLE_DEVICES={device.partition(':')[2]}",
+        )
+    if device == "cpu" and config.precision == "fp16":
+        raise ConfigError(
+            "fp16 needs a GPU", found="device cpu", expected="fp32, bf16 or auto", mend="use --training.precision auto"
         )
 
 
@@ -122,10 +127,3 @@ def resolve_precision(precision: str, device: str) -> str:
         return "fp32"
     features = getattr(torch.cpu, "get_capabilities", dict)()  # from PyTorch 2.9 on
     return "bf16" if features.get("avx512_bf16") or features.get("amx_bf16") else "fp32"
-
-
-def _available(device: str) -> bool:
-    kind = device.split(":")[0]
-    if kind == "cuda":
-        return torch.cuda.is_available()
-    return kind == "mps" and torch.backends.mps.is_available()

@@ -78,9 +78,16 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
     steps = plan_steps(config, prepared.task)
     prompts = config.data.prompts if config.model.decoder.kind == "sam" else 0.0
     samples = prepared.samples(steps, config.training, prompts)
+    shared = {
+        "settings": _shared_settings(config),
+        "steps": steps,
+        "cases": [case.name for case in prepared.dataset.cases],
+        "task": prepared.task.to_dict(),
+        "texts": facts.get("text"),
+    }
+    checkpoint.check_state(out, shared)
     _write_settings(out, config, prepared, steps, facts)
     _announce(console, prepared, steps, facts)
-    shared = {"settings": _shared_settings(config), "steps": steps, "cases": [c.name for c in prepared.dataset.cases]}
     trainer = Trainer(network, samples, steps, config.training, out, shared, console)
     average = trainer.run(resume)
     network.load_state_dict(average)
@@ -98,7 +105,8 @@ def _calibrate(
     console.print("calibrating confidence on changed training cases")
     predictor = Predictor(network, prepared.task, str(trainer.accelerator.device))
     training, labels = config.training, prepared.check.label_map
-    quality = calibrate(predictor, prepared.dataset.cases, labels, training.calibration, training.seed)
+    cases, summaries = prepared.dataset.cases, prepared.check.cases
+    quality = calibrate(predictor, cases, summaries, labels, training.calibration, training.seed)
     return None if quality is None else quality.to_dict()
 
 

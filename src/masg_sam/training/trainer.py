@@ -98,6 +98,7 @@ class Trainer:
                     self._save(step)
                     saved = started
         self.accelerator.end_training()
+        self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)  # in float32 from here on, as when loaded
         return self.average.state
 
     def _resume(self) -> int:

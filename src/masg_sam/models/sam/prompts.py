@@ -11,6 +11,7 @@ from transformers.models.sam.modeling_sam import SamPromptEncoder
 from masg_sam.models.sam.layers import resize
 
 PADDING, NEGATIVE, POSITIVE, BOX_START, BOX_END = -1, 0, 1, 2, 3
+SLOTS = 3  # points a slice has at least, padding among them: the decoder attends to each, so always as in training
 
 
 @dataclass
@@ -33,9 +34,9 @@ class Prompts:
 
     @classmethod
     def none(cls, batch: int, device: torch.device | str = "cpu") -> Prompts:
-        """No prompt: the model is automatic. One padding point keeps SAM's usual form."""
-        index = torch.zeros(batch, 1, dtype=torch.long, device=device)
-        return cls(torch.zeros(batch, 1, 2, device=device), index + PADDING, index)
+        """No prompt: the model is automatic."""
+        index = torch.zeros(batch, SLOTS, dtype=torch.long, device=device)
+        return cls(torch.zeros(batch, SLOTS, 2, device=device), index + PADDING, index)
 
     def to(self, device: torch.device | str) -> Prompts:
         """A copy on another device."""
