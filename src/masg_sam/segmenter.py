@@ -264,6 +264,14 @@ def _check_masks_folder(cases: Sequence[Case], folder: Path, labels: dict[str, i
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError("not a folder", path=folder, found="a file", mend="give --out another name")
+    for case in cases:
+        if any(folder.resolve() in (path.parent.resolve(), path.resolve()) for path in case.images):
+            raise OutputError(
+                "masks would lie among the images, and might replace them",
+                path=folder,
+                expected="a folder without images",
+                mend="give --out another folder",
+            )
     if (folder / PREDICTED).exists():
         written = (folder / CLASSES).exists()
         before = read_json(folder / CLASSES, mend="give --out another folder").get("labels") if written else labels
@@ -285,14 +293,6 @@ def _check_masks_folder(cases: Sequence[Case], folder: Path, labels: dict[str, i
                     expected="a new folder, or one of masks that were predicted",
                     mend="give --out another folder",
                 )
-    for case in cases:
-        if any(folder.resolve() in (path.parent.resolve(), path.resolve()) for path in case.images):
-            raise OutputError(
-                "masks would lie among the images, and might replace them",
-                path=folder,
-                expected="a folder without images",
-                mend="give --out another folder",
-            )
 
 
 def _append(path: Path, result: CaseResult) -> None:

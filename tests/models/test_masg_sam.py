@@ -99,8 +99,8 @@ def test_prompts_change_the_masks_of_their_image_only(make_network: Make) -> Non
     with torch.no_grad():
         network.prompt_encoder.class_tag.weight.normal_()
         none = network(pixels()).logits
-        click = torch.tensor([[[20.0, 20.0]], [[0.0, 0.0]]])
-        prompts = Prompts(click, torch.tensor([[POSITIVE], [PADDING]]), torch.tensor([[1], [0]]))
+        prompts = Prompts.none(2)
+        prompts.points[0, 0], prompts.kinds[0, 0], prompts.classes[0, 0] = 20.0, POSITIVE, 1
         found = network(pixels(), prompts).logits
     assert (found[0] - none[0]).abs().max() > 1e-4
     torch.testing.assert_close(found[1], none[1])
