@@ -76,8 +76,9 @@ def headline(records: Sequence[Record]) -> str:
         if runs:
             dice = [spread(values(of, "dice")) for of in (runs, plain)]
             cost = [number(costs(runs, "minutes"), 0), number(average(run["train"].get("peak_gb") for run in runs), 1)]
-            rows.append([DATASETS[dataset].title, ", ".join(runs[0]["classes"]), *dice, *cost])
-    heads = ["labelled", "classes", "Dice", "Dice, plain decoder", "training, minutes", "GB"]
+            commits = ", ".join(dict.fromkeys(run["commit"] for run in [*runs, *plain]))
+            rows.append([DATASETS[dataset].title, ", ".join(runs[0]["classes"]), *dice, *cost, commits])
+    heads = ["labelled", "classes", "Dice", "Dice, plain decoder", "training, minutes", "GB", "commit"]
     return table(heads, rows)
 
 

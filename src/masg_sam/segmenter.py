@@ -97,6 +97,7 @@ class MasgSam:
 
         Raises:
             CheckpointError: the folder holds no model of ours.
+            ConfigError: a device that is not there.
             WeightsError: a hub id that cannot be fetched.
         """
         folder = Path(location).expanduser()
@@ -252,16 +253,7 @@ def _paths(images: PathLike | Sequence[PathLike]) -> list[Path]:
 
 
 def _check_masks_folder(cases: Sequence[Case], folder: Path, labels: dict[str, int]) -> None:
-    """Masks replace masks of the same classes that were predicted, and nothing else.
-
-    Args:
-        cases: whose masks will be written.
-        folder: where.
-        labels: values of the classes, by name.
-
-    Raises:
-        OutputError: the folder holds images, a dataset, masks of other classes, or masks of somebody else.
-    """
+    """Masks replace masks of the same classes that were predicted, and nothing else."""
     if folder.exists() and not folder.is_dir():
         raise OutputError("not a folder", path=folder, found="a file", mend="give --out another name")
     for case in cases:
@@ -273,26 +265,29 @@ def _check_masks_folder(cases: Sequence[Case], folder: Path, labels: dict[str, i
                 mend="give --out another folder",
             )
     if (folder / PREDICTED).exists():
-        written = (folder / CLASSES).exists()
-        before = read_json(folder / CLASSES, mend="give --out another folder").get("labels") if written else labels
-        if before != labels:
+        _check_classes(folder, labels)
+    elif folder.exists():
+        _check_strangers(folder, tuple(f"{case.name}." for case in cases))
+
+
+def _check_classes(folder: Path, labels: dict[str, int]) -> None:
+    """Of masks that were predicted before; the file that says so may be missing after a kill."""
+    path, mend = folder / CLASSES, "give --out another folder"
+    before = read_json(path, mend=mend).get("labels") if path.exists() else labels
+    if before != labels:
+        raise OutputError("masks of other classes lie there", path=folder, found=before, expected=labels, mend=mend)
+
+
+def _check_strangers(folder: Path, names: tuple[str, ...]) -> None:
+    """Nothing was predicted into the folder: it holds no dataset, and no file whose name begins like a mask's."""
+    for path in sorted(folder.iterdir()):
+        if path.name == CLASSES or path.name.startswith(names):
             raise OutputError(
-                "masks of other classes lie there",
-                path=folder,
-                found=before,
-                expected=labels,
+                "this file was not predicted, and might be replaced",
+                path=path,
+                expected="a new folder, or one of masks that were predicted",
                 mend="give --out another folder",
             )
-    elif folder.exists():
-        names = tuple(f"{case.name}." for case in cases)
-        for path in sorted(folder.iterdir()):
-            if path.name == CLASSES or path.name.startswith(names):
-                raise OutputError(
-                    "this file was not predicted, and might be replaced",
-                    path=path,
-                    expected="a new folder, or one of masks that were predicted",
-                    mend="give --out another folder",
-                )
 
 
 def _append(path: Path, result: CaseResult) -> None:

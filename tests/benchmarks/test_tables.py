@@ -24,7 +24,9 @@ def test_the_short_table_goes_between_its_marks(script: Script, tmp_path: Path) 
         tables.put(page, tables.headline(records))
     lines = page.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "before" and lines[-2:] == [tables.END, "after"] and "old" not in lines and len(lines) == 7
-    assert lines[4] == "| LA, 4 scans | left atrium | 0.900 | 0.850 | 21 | 1.8 |"
+    assert lines[4] == "| LA, 4 scans | left atrium | 0.900 | 0.850 | 21 | 1.8 | abc |"
+    records[1]["commit"] = "def"  # of other code than the first: both are told
+    assert tables.headline(records).splitlines()[2].endswith("| 1.8 | abc, def |")
     page.write_text("no marks", encoding="utf-8")
     tables.put(page, "text")
     assert page.read_text(encoding="utf-8") == "no marks"

@@ -111,6 +111,8 @@ def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.Monke
     assert gone.planes.dice() == pytest.approx([0.0]) and kept.planes.dice() == pytest.approx([1.0])
     spoken = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(data, [Click((7, 3, 3), "organ 1")])
     assert [i for i in range(20) if spoken.mask[i].any()] == [7] and spoken.mask[7].all()
+    drawn = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(data, [RoughMask(np.ones((20, 24, 28)), "organ 1")])
+    assert drawn.mask.all() and drawn.planes is None  # all slices have a prompt: the other planes were not asked
     thin = volume(np.ones((1, 15, 24, 28)), (1.0, 1.0, 1.0))
     alone = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(thin)
     assert alone.mask.all() and alone.planes is None
@@ -155,6 +157,18 @@ def test_no_time_is_spent_on_an_empty_margin(task: Callable[..., Task], plane: s
     assert max(network.batches[-1][2:]) > 192
     assert np.array_equal(found.mask, whole.mask) and found.mask.any()
     assert found.confidence == pytest.approx(whole.confidence, abs=1e-3)
+
+
+def test_second_opinions_leave_the_margin_out_too(
+    make_task: Make, make_network: Callable[..., nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(module.SecondOpinions, "ask", lambda self, batch: asked.append(tuple(batch.shape[2:])))
+    monkeypatch.setattr(module.SecondOpinions, "signals", lambda *_: None)
+    predictor = Predictor(make_network(2), make_task(2, size=(64, 64)))
+    scan = volume(np.pad(organs(), ((0, 0), (0, 0), (30, 150), (180, 90))))
+    predictor.signals(scan, predictor.segment(scan))
+    assert asked == [(96, 96)]  # of 224 x 320
 
 
 def test_prompts_may_lie_in_an_empty_margin(task: Callable[..., Task]) -> None:

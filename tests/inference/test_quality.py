@@ -55,7 +55,9 @@ def test_a_line_through_logits_is_found_again() -> None:
     dice = [1 / (1 + math.exp(-(0.3 + x / 2))) for x in (-1, 0, 1)]
     fitted = fit(points(values), dice)
     spread = math.sqrt(2 / 3)
-    assert fitted.centre["soft_dice"] == pytest.approx((0,)) and fitted.spread["soft_dice"] == pytest.approx(spread)
+    assert fitted.scales["soft_dice"].centre == pytest.approx((0,)) and fitted.scales[
+        "soft_dice"
+    ].spread == pytest.approx(spread)
     assert fitted.slope == pytest.approx(spread / 2) and fitted.offset == pytest.approx((0.3,))
     assert fitted.cases == 3 and fitted.error == pytest.approx(0, abs=1e-9)
     assert fitted.expect(points([values[2]])[0], 0) == pytest.approx(dice[2])
@@ -69,7 +71,7 @@ def test_better_signals_never_mean_a_worse_mask() -> None:
 
 def test_signals_that_do_not_vary_say_nothing() -> None:
     fitted = fit(points([0.2, 0.5, 0.8], kept=1.0), [0.3, 0.5, 0.9])
-    assert set(fitted.centre) == {"soft_dice"}
+    assert set(fitted.scales) == {"soft_dice"}
     assert fitted.expect(points([0.5], kept=0.1)[0], 0) == fitted.expect(points([0.5])[0], 0)
 
 
@@ -80,7 +82,8 @@ def test_signals_weigh_what_they_explain() -> None:
         points([sigmoid(a)], edge=sigmoid(b), steady=sigmoid(-a))[0] for a, b in zip(up, [-1.0, 1.0, 0.0], strict=True)
     ]
     fitted = fit(rows, [sigmoid(a) for a in up])
-    assert fitted.weight == pytest.approx({"soft_dice": 1, "edge": 0.25, "steady": 0})  # correlations 1, 1/2 and -1
+    weights = {name: scale.weight for name, scale in fitted.scales.items()}
+    assert weights == pytest.approx({"soft_dice": 1, "edge": 0.25, "steady": 0})  # correlations 1, 1/2 and -1
     spread = math.sqrt(2 / 3)
     some = points([sigmoid(0.4)], edge=sigmoid(-0.8), steady=0.99)[0]
     z = (1 * 0.4 / spread + 0.25 * -0.8 / spread) / 1.25
@@ -104,8 +107,8 @@ def test_a_thin_class_is_not_measured_by_a_thick_one() -> None:
     assert fitted.error < 0.03
     own = [np.mean([logit(one["soft_dice"]) for one in some]) for some in (thin, thick)]
     drawn = [(60 * mean + 4 * np.mean(own)) / 64 for mean in own]
-    assert fitted.centre["soft_dice"] == pytest.approx((*drawn, np.mean(own)))
-    standing = (logit(0.92) - drawn[1]) / fitted.spread["soft_dice"]
+    assert fitted.scales["soft_dice"].centre == pytest.approx((*drawn, np.mean(own)))
+    standing = (logit(0.92) - drawn[1]) / fitted.scales["soft_dice"].spread
     line = fitted.offset[1] + fitted.slope * standing
     assert fitted.expect(thick[1], 1) == pytest.approx(1 / (1 + math.exp(-line)))
     pooled = fit([*thin, *thick], dice)

@@ -15,7 +15,7 @@ from masg_sam.data.layouts import find_training_cases
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.training import calibration, run
-from masg_sam.training.calibration import calibrate, change, cut_block
+from masg_sam.training.calibration import calibrate, change, class_dice, cut_block
 
 Make = Callable[..., Task]
 
@@ -41,6 +41,18 @@ def test_a_picture_is_its_own_block() -> None:
     volume, label = scan((1, 30, 30))
     image, target = cut_block(volume, label, 0, 16, np.random.default_rng(0))
     assert np.array_equal(image.data, volume.data) and np.array_equal(target, label)
+
+
+def test_dice_of_the_classes_of_a_block_by_hand() -> None:
+    """Class 1: 20 and 30 voxels, 20 in common; class 2 too small; class 3 missed; class 4 found beside nothing."""
+    target, mask = np.zeros((2, 1, 2, 50), np.uint8)
+    mask[0, 0, :20], target[0, 0, :30] = 1, 1
+    mask[0, 0, 40:45], target[0, 0, 40:45] = 2, 2
+    target[0, 1, :25] = 3
+    mask[0, 1, 25:50] = 4
+    assert list(class_dice(mask, target, 4)) == [(0, 0.8), (3, 0.0)]
+    target[0, 1, 25:50] = 255
+    assert list(class_dice(mask, target, 4)) == [(0, 0.8)]
 
 
 def test_strength_nothing_changes_nothing(make_task: Make) -> None:
@@ -115,7 +127,7 @@ def test_volumes_in_three_planes_from_end_to_end(tiny: Config, tmp_path: Path, m
     assert planes == [""]  # a sentence that names one plane would be wrong in the others
     assert shapes == [shape[::-1]] * 6
     assert model.quality is not None and model.quality.calibration.cases <= 6
-    assert "planes" in model.quality.calibration.centre
+    assert "planes" in model.quality.calibration.scales
     loaded = MasgSam.from_pretrained(tmp_path / "run")
     assert loaded.model.task == model.model.task and loaded.quality == model.quality
     (result, _) = loaded.predict(data / "images", tmp_path / "masks")

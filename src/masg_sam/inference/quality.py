@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,21 @@ APART = 12  # slices to label lie at least a 12th of the scan apart
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What a signal is measured by.
+
+    Attributes:
+        centre: of its logit, one a class.
+        spread: of its logit, within classes.
+        weight: the part of the variance of the Dice that it explains, within classes; 1 where none explains any.
+    """
+
+    centre: tuple[float, ...]
+    spread: float
+    weight: float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """From signals to the Dice to expect: ``logit(Dice) = offset_k + slope * z``, for class k.
 
@@ -33,19 +48,14 @@ class Calibration:
     a thin structure has low signals where it is segmented well, and is not to be measured by a thick one's.
 
     Attributes:
-        centre: of each signal's logit, one a class; signals that do not vary are left out.
-        spread: of each signal's logit, within classes.
-        weight: of each signal: the part of the variance of the Dice that it explains, within classes; 1 for all
-            where none explains any.
+        scales: of the signals, by name; those that do not vary are left out.
         offset: of the line, one a class.
         slope: of the line, the same for all classes.
         cases: number of class masks it was fitted on.
         error: mean absolute difference between expected and true Dice on them.
     """
 
-    centre: dict[str, tuple[float, ...]]
-    spread: dict[str, float]
-    weight: dict[str, float]
+    scales: dict[str, Scale]
     offset: tuple[float, ...]
     slope: float
     cases: int
@@ -67,36 +77,35 @@ class Calibration:
         target = _logit(np.asarray(dice, float))
         level = _class_means(target, of, count)
         worth = target - level[of]
-        centre, spread, weight = {}, {}, {}
+        scales: dict[str, Scale] = {}
         for name in NAMES:
             logits = _logit(np.array([one[name] for one in signals], float))
             means = _class_means(logits, of, count)
             known = ~np.isnan(logits)
             apart = (logits - means[of])[known]
             if known.any() and np.std(apart) > LEAST_SPREAD:
-                centre[name] = tuple(means.tolist())
-                spread[name] = float(np.std(apart))
-                weight[name] = _explained(worth[known], apart)
-        if not any(weight.values()):
-            weight = dict.fromkeys(weight, 1.0)
-        z = np.array([_standing(one, k, centre, spread, weight) for one, k in zip(signals, classes, strict=True)])
+                scales[name] = Scale(tuple(means.tolist()), float(np.std(apart)), _explained(worth[known], apart))
+        if not any(scale.weight for scale in scales.values()):
+            scales = {name: replace(scale, weight=1.0) for name, scale in scales.items()}
+        z = np.array([_standing(one, k, scales) for one, k in zip(signals, classes, strict=True)])
         middle = _class_means(z, of, count)
         apart = z - middle[of]
         slope = float(np.clip((apart * worth).mean() / apart.var(), FLAT, STEEP)) if apart.var() > 0 else FLAT
         offset = level - slope * middle
         error = float(np.abs(_sigmoid(offset[of] + slope * z) - dice).mean())
-        return cls(centre, spread, weight, tuple(offset.tolist()), slope, len(dice), error)
+        return cls(scales, tuple(offset.tolist()), slope, len(dice), error)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
         """From JSON."""
-        centre = {name: tuple(means) for name, means in values["centre"].items()}
-        return cls(**(values | {"centre": centre, "offset": tuple(values["offset"])}))
+        scales = {
+            name: Scale(**(scale | {"centre": tuple(scale["centre"])})) for name, scale in values["scales"].items()
+        }
+        return cls(**(values | {"scales": scales, "offset": tuple(values["offset"])}))
 
     def expect(self, signals: dict[str, float], k: int) -> float:
         """The Dice to expect of a mask of class ``k``, from 0, with these signals."""
-        standing = _standing(signals, k, self.centre, self.spread, self.weight)
-        return float(_sigmoid(self.offset[k] + self.slope * standing))
+        return float(_sigmoid(self.offset[k] + self.slope * _standing(signals, k, self.scales)))
 
 
 @dataclass(frozen=True)
@@ -210,17 +219,11 @@ def label_next(certainty: Certainty) -> list[int]:
     return chosen
 
 
-def _standing(
-    signals: dict[str, float],
-    k: int,
-    centre: dict[str, tuple[float, ...]],
-    spread: dict[str, float],
-    weight: dict[str, float],
-) -> float:
+def _standing(signals: dict[str, float], k: int, scales: dict[str, Scale]) -> float:
     """Weighted mean of the defined signals' logits, standardised for a class; 0, the middle, where nothing counts."""
-    known = [name for name in centre if not np.isnan(signals[name]) and weight[name] > 0]
-    z = [(_logit(signals[name]) - centre[name][k]) / spread[name] for name in known]
-    return float(np.average(z, weights=[weight[name] for name in known])) if known else 0.0
+    known = {name: scale for name, scale in scales.items() if scale.weight and not np.isnan(signals[name])}
+    z = [(_logit(signals[name]) - scale.centre[k]) / scale.spread for name, scale in known.items()]
+    return float(np.average(z, weights=[scale.weight for scale in known.values()])) if known else 0.0
 
 
 def _explained(values: np.ndarray, by: np.ndarray) -> float:

@@ -8,7 +8,7 @@ prediction says of itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -74,13 +74,10 @@ def calibrate(
             said = predictor.signals(image, found)
             embeddings.append(said.embedding)
             by_class = said.by_class()
-            mask = np.where(target == IGNORED, 0, found.mask)
-            for k in range(labels.num_classes):
-                voxels = [int((one == k + 1).sum()) for one in (mask, target)]
-                if voxels[0] and max(voxels) >= FEWEST_VOXELS:
-                    signals.append({name: float(values[k]) for name, values in by_class.items()})
-                    classes.append(k)
-                    dice.append(2 * int(((mask == k + 1) & (target == k + 1)).sum()) / sum(voxels))
+            for k, true in class_dice(found.mask, target, labels.num_classes):
+                signals.append({name: float(values[k]) for name, values in by_class.items()})
+                classes.append(k)
+                dice.append(true)
     if not dice:
         return None
     spacings = [] if task.pictures else [case.spacing for case in summaries]
@@ -88,6 +85,21 @@ def calibrate(
     familiarity = Familiarity.fit(spacings, percentiles, embeddings)
     calibration = Calibration.fit(signals, dice, classes, labels.num_classes)
     return Quality(calibration, familiarity, always)
+
+
+def class_dice(mask: np.ndarray, target: np.ndarray, classes: int) -> Iterator[tuple[int, float]]:
+    """Number, from 0, and Dice of each class that was found and is not too small to count.
+
+    Args:
+        mask: what was found, ``Z x Y x X``.
+        target: what is true; 255 for what nobody labelled, which does not count.
+        classes: foreground classes K.
+    """
+    mask = np.where(target == IGNORED, 0, mask)
+    for k in range(classes):
+        one, two = mask == k + 1, target == k + 1
+        if one.any() and max(one.sum(), two.sum()) >= FEWEST_VOXELS:
+            yield k, 2 * int((one & two).sum()) / int(one.sum() + two.sum())
 
 
 def cut_block(

@@ -69,12 +69,10 @@ def load_state(
     Raises:
         CheckpointError: the file is damaged, or belongs to other settings or other data.
     """
-    path = folder / FILE
-    with _reading(path) as file:
-        metadata = file.metadata() or {}
+    check_state(folder, facts)
+    with _reading(folder / FILE) as file:
+        step = int(file.metadata()["step"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        saved, step = json.loads(metadata["facts"]), int(metadata["step"])
-    _compare(path, saved, facts)
     network.load_state_dict(_part(tensors, "network."))
     for name, value in _part(tensors, "average.").items():
         average[name].copy_(value)
