@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint clean
 
 demo: .venv/demo
 	$(BIN)/masg-sam demo --out demo
@@ -14,8 +14,6 @@ test: .venv/dev lint
 lint: .venv/dev
 	$(BIN)/ruff check src tests benchmarks examples docs/make_reference.py
 	$(BIN)/ruff format --check src tests benchmarks examples docs/make_reference.py
-
-types: .venv/dev
 	$(BIN)/mypy
 
 # PyTorch first and by its pinned version, so that nothing else decides which build is taken.

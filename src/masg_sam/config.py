@@ -255,7 +255,7 @@ def _read(name: str, value: str) -> Any:
         ) from error
 
 
-def walk(kind: type = Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+def walk(kind: Any = Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
     """Every setting as ``(dotted name, type, description)``, in order."""
     hints = get_type_hints(kind, include_extras=True)
     for item in fields(kind):

@@ -248,8 +248,9 @@ class MasgSam:
 
 
 def _paths(images: PathLike | Sequence[PathLike]) -> list[Path]:
-    single = isinstance(images, str | os.PathLike)
-    return [Path(item) for item in ([images] if single else images)]  # type: ignore[list-item,union-attr]
+    if isinstance(images, str | os.PathLike):
+        return [Path(images)]
+    return [Path(item) for item in images]
 
 
 def _check_masks_folder(cases: Sequence[Case], folder: Path, labels: dict[str, int]) -> None:

@@ -72,6 +72,16 @@ def test_the_stronger_the_farther_from_the_image(make_task: Make) -> None:
     assert 0 < difference(0.2) < difference(0.6) < difference(1.0)
 
 
+def test_an_empty_margin_stays_empty(make_task: Make) -> None:
+    """A body that was cut out lies in one value; what is changed is the body, turned, and not what is around it."""
+    volume, label = scan()
+    volume.data[0, :, :6] = volume.data[0, :, -6:] = volume.data[0, :, :, :6] = volume.data[0, :, :, -6:] = 0
+    for seed in range(4):
+        image, _ = change(volume, label, 1.0, make_task(), np.random.default_rng(seed))
+        assert (image.data[0, :, 0, 0] == 0).all()
+        assert 0.1 < (image.data == 0).mean() < 0.9 and np.abs(image.data - volume.data).max() > 20
+
+
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
 def test_image_and_label_turn_together_within_the_slices(make_task: Make, plane: str) -> None:
     volume, label = scan()

@@ -13,6 +13,7 @@ from monai.transforms import (
     RandRotate90d,
     RandScaleIntensityd,
     RandShiftIntensityd,
+    Transform,
 )
 from monai.utils import convert_to_tensor
 from torch import Tensor
@@ -42,7 +43,7 @@ class Augmentation:
             mode=("bilinear", "nearest"),
             padding_mode="zeros",
         )
-        turns = [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in (0, 1)]
+        turns: list[Transform] = [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in (0, 1)]
         turns.append(RandRotate90d(both, prob=0.5) if size[0] == size[1] else RandFlipd(both, prob=0.0))
         intensity = [
             RandAdjustContrastd("image", prob=0.6, gamma=(0.5, 2.0), retain_stats=True),

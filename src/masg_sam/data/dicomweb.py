@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import requests
 from dicomweb_client import DICOMwebClient
@@ -103,7 +104,7 @@ class Server:
         try:
             yield
         except requests.HTTPError as error:
-            raise self._refused(error.response, what) from error
+            raise self._refused(cast(requests.Response, error.response), what) from error
         except (requests.ConnectionError, requests.Timeout) as error:
             raise ServerError(
                 "no answer from the server",

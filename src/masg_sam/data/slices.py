@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 
+Number = TypeVar("Number", int, float)
 STRIDE = 32  # input sizes are multiples of it
 MARGIN = 8  # pixels of the input, kept around what is in a scan
 
@@ -33,7 +35,7 @@ def spread_slices(held: np.ndarray, most: int) -> tuple[int, ...]:
     return tuple(among[np.unique(places)].tolist())
 
 
-def in_plane(values: tuple[float, float, float], axis: int) -> tuple[float, float]:
+def in_plane(values: tuple[Number, Number, Number], axis: int) -> tuple[Number, Number]:
     """What belongs to the rows and the columns of the slices along ``axis``."""
     rows, columns = (value for i, value in enumerate(values) if i != axis)
     return rows, columns
@@ -43,15 +45,21 @@ def working_shape(volume: Volume, task: Task) -> tuple[int, int]:
     """Rows and columns of a slice at the network's pixel size, not yet padded."""
     shape = in_plane(volume.shape, task.axis)
     if not task.pixel:
-        factor = max(task.size) / max(shape)
-        return tuple(max(1, round(length * factor)) for length in shape)
-    spacing = in_plane(volume.spacing, task.axis)
-    return tuple(max(1, round(n * mm / task.pixel)) for n, mm in zip(shape, spacing, strict=True))
+        factors = (max(task.size) / max(shape),) * 2
+    else:
+        down, across = in_plane(volume.spacing, task.axis)
+        factors = (down / task.pixel, across / task.pixel)
+    return max(1, round(shape[0] * factors[0])), max(1, round(shape[1] * factors[1]))
 
 
 def canvas_shape(working: tuple[int, int], task: Task) -> tuple[int, int]:
     """The padded input: as in training, larger where a slice needs it."""
-    return tuple(max(least, round_up(n)) for least, n in zip(task.size, working, strict=True))
+    return max(task.size[0], round_up(working[0])), max(task.size[1], round_up(working[1]))
+
+
+def empty_voxels(data: np.ndarray) -> np.ndarray:
+    """The voxels of ``C x Z x Y x X`` that are as the corner is, ``Z x Y x X``."""
+    return (data == data[:, :1, :1, :1]).all(0)
 
 
 def filled_window(volume: Volume, task: Task) -> tuple[slice, slice]:
@@ -68,9 +76,9 @@ def filled_window(volume: Volume, task: Task) -> tuple[slice, slice]:
     canvas = canvas_shape(working, task)
     if volume.is_picture:
         return slice(0, canvas[0]), slice(0, canvas[1])
-    filled = (volume.data != volume.data[:, :1, :1, :1]).any(0)  # Z x Y x X
+    filled = ~empty_voxels(volume.data)
     rows, columns = (axis for axis in range(3) if axis != task.axis)
-    held = filled.any((task.axis, columns)), filled.any((task.axis, rows))
+    held = np.any(filled, (task.axis, columns)), np.any(filled, (task.axis, rows))
     sides = zip(held, working, canvas, task.size, strict=True)
     down, across = (_window(np.flatnonzero(one), len(one), *side) for one, *side in sides)
     return down, across

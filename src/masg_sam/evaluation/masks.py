@@ -158,7 +158,7 @@ def _class_folders(path: Path) -> dict[str, dict[str, LabelSource]]:
         return {}
     if any(item.name.lower().startswith(("images", "labels", "imgs", "masks")) for item in folders):
         return {}
-    cases = {}
+    cases: dict[str, dict[str, LabelSource]] = {}
     for folder in folders:
         inner = folder / SEGMENTATIONS if (folder / SEGMENTATIONS).is_dir() else folder
         files = [item for item in sorted(inner.iterdir()) if item.is_file() and suffix_of(item)]

@@ -75,7 +75,8 @@ class Predictor:
     """
 
     def __init__(self, network: MasgSamNetwork, task: Task, device: str = "cpu", batch_size: int = 8) -> None:
-        self.network, self.task = network.to(device, memory_format=torch.channels_last).eval(), task
+        self.network, self.task = network.to(device).eval(), task
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.batch_size = device, batch_size
 
     @torch.inference_mode()
@@ -176,7 +177,8 @@ class Predictor:
         square = self.task.size[0] == self.task.size[1] and batch.shape[2] == batch.shape[3]
         turns = (0, 1) if square else (0,)
         views = [(turn, axes) for turn in turns for axes in MIRRORED]
-        return sum(_unturned(self.network(_turned(batch, *view)).logits, *view) for view in views) / len(views)
+        found = (_unturned(self.network(_turned(batch, *view)).logits, *view) for view in views)
+        return sum(found, start=torch.zeros((), device=batch.device)) / len(views)
 
     def _check(self, volume: Volume) -> None:
         wanted = len(self.task.channels)

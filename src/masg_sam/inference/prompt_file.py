@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError, model_validator
 
@@ -113,5 +113,5 @@ class PromptFile:
         if prompt.box is not None:
             start, end = (voxel_from_file(volume, corner) for corner in prompt.box)
             return Box(start, end, prompt.name)
-        mask = label_on_grid(volume, read_label(self.path.parent / prompt.mask, volume))
+        mask = label_on_grid(volume, read_label(self.path.parent / cast(Path, prompt.mask), volume))
         return RoughMask(mask.data[0] > 0, prompt.name)

@@ -26,8 +26,8 @@ def smooth_slices(batches: Iterable[Tensor], sigma: float) -> Iterator[Tensor]:
         yield from batches
         return
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    weights = (weights / weights.sum()).tolist()
+    bell = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    weights: list[float] = (bell / bell.sum()).tolist()
     window: Tensor | None = None
     for batch in batches:
         before = batch[:1].expand(radius, *batch.shape[1:]) if window is None else window
@@ -42,4 +42,5 @@ def smooth_slices(batches: Iterable[Tensor], sigma: float) -> Iterator[Tensor]:
 
 def _blend(window: Tensor, weights: list[float]) -> Tensor:
     ready = len(window) - len(weights) + 1
-    return sum(weight * window[i : i + ready] for i, weight in enumerate(weights))  # type: ignore[return-value]
+    found = (weight * window[i : i + ready] for i, weight in enumerate(weights))
+    return sum(found, start=window.new_zeros(()))

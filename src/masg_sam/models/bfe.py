@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from masg_sam.models.sam.layers import LayerNorm2d, resize
+from masg_sam.models.sam.layers import LayerNorm2d, resize, zeroed
 
 SCALES = (1.0, 2.0)
 
@@ -36,6 +36,8 @@ class EdgeResponses(nn.Module):
     Args:
         channels: image channels.
     """
+
+    kernels: Tensor
 
     def __init__(self, channels: int = 3) -> None:
         super().__init__()
@@ -128,9 +130,7 @@ def boundary_band(label: Tensor, num_classes: int, half_width: int) -> Tensor:
 
 
 def _residual_branch(channels: int, out_channels: int) -> nn.Sequential:
-    last = nn.Conv2d(out_channels, out_channels, 1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
+    last = zeroed(nn.Conv2d(out_channels, out_channels, 1))
     return nn.Sequential(nn.Conv2d(channels, out_channels, 3, padding=1), nn.GELU(), last)
 
 

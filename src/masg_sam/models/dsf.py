@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from masg_sam.models.sam.layers import zeroed
+
 TEMPERATURE = 0.1
 
 
@@ -57,11 +59,11 @@ class SemanticFusion(nn.Module):
         self.project = nn.Linear(vectors.shape[1], channels)
         self.background = nn.Parameter(torch.randn(1, channels) / math.sqrt(channels))
         self.pixel = nn.Conv2d(channels, channels, 1)
-        self.token = _zero(nn.Linear(channels, channels, bias=False))
-        self.spatial = _zero(nn.Linear(channels, channels, bias=False))
+        self.token = zeroed(nn.Linear(channels, channels, bias=False))
+        self.spatial = zeroed(nn.Linear(channels, channels, bias=False))
         self.query, self.key = nn.Conv2d(channels, channels, 1), nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
-        self.out = _zero(nn.Conv2d(channels, channels, 1))
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
         self.gate = nn.Sequential(nn.Conv2d(channels + 5, 64, 1), nn.GELU(), nn.Conv2d(64, 2, 1))
 
     def forward(self, embedding: Tensor, progress: float) -> DsfOutput:
@@ -122,10 +124,3 @@ def contrastive_loss(output: DsfOutput, classes: Tensor) -> Tensor:
     loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view_as(target)
     present = (area > 0.5).float()
     return (loss * present).sum() / present.sum().clamp(min=1)
-
-
-def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer

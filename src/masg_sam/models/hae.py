@@ -96,7 +96,7 @@ class HierarchicalAttention(nn.Module):
             embedding: SAM's embedding Z, ``B x 256 x H/16 x W/16``.
         """
         levels = tuple(level(tap) for level, tap in zip(self.levels, taps, strict=True))
-        grid = embedding.shape[-2:]
+        grid = (embedding.shape[2], embedding.shape[3])
         pooled = [F.adaptive_avg_pool2d(level, grid) for level in levels]  # each B x D x h x w
         query = self.query(embedding)  # B x D x h x w
         keys = torch.stack([key(x) for key, x in zip(self.keys, pooled, strict=True)], 1)

@@ -91,6 +91,8 @@ class MasgSamNetwork(nn.Module):
         self.hae = HierarchicalAttention(taps, channels, config.hae) if config.hae.enabled else None
         self.dsf = None
         if config.dsf.enabled:
+            if text is None:
+                raise ValueError("DSF needs the vectors of the classes")
             self.dsf = SemanticFusion(text, channels, trainable=config.dsf.text == "learned")
         levels = config.hae.width if config.hae.enabled else 0
         self.decoder = MaskDecoder(sam.mask_decoder, num_classes, levels)

@@ -219,7 +219,7 @@ class _ClipEncoder:
         try:
             with _quiet():
                 self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                self.model, report = CLIPTextModelWithProjection.from_pretrained(
+                loaded: Any = CLIPTextModelWithProjection.from_pretrained(
                     folder, local_files_only=True, output_loading_info=True
                 )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -230,6 +230,7 @@ class _ClipEncoder:
                 expected="a folder in transformers' format, with tokenizer",
                 mend="give --model.dsf.location a CLIP folder or hub id, or use --model.dsf.text sentence",
             ) from error
+        self.model, report = loaded
         if missing := sorted(report["missing_keys"]):
             raise WeightsError(
                 "weights of the CLIP text encoder are missing",

@@ -18,7 +18,7 @@ INK = "#010203"  # stands for the page's text colour until the figure is SVG
 SMOOTHED = 25  # values of the running mean of a curve, at most
 
 
-def curves(title: str, caption: str, steps: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Chart:
+def curves(title: str, caption: str, steps: Sequence[float], lines: Mapping[str, Sequence[float | None]]) -> Chart:
     """Values over training steps: faint as they were, strong as a running mean."""
     figure, axes = _figure(5.6, 3.0)
     for i, (name, values) in enumerate(lines.items()):

@@ -109,7 +109,8 @@ def _add_masks(
 
 def _painted(masks: Iterable[np.ndarray]) -> np.ndarray:
     """Masks of the classes 1..K in one array of classes."""
-    return sum((k * mask.astype(np.uint8) for k, mask in enumerate(masks, start=1)), np.uint8(0))
+    painted = (k * mask.astype(np.uint8) for k, mask in enumerate(masks, start=1))
+    return sum(painted, start=np.zeros((), np.uint8))
 
 
 def _case_table(results: Sequence[dict[str, Any]], scores: Evaluation | None, names: Sequence[str]) -> Table:

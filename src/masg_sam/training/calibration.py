@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from monai.transforms import RandAdjustContrast, RandAffined, RandBiasField, RandGaussianNoise, RandGaussianSmooth
 from monai.utils import convert_to_numpy
+from torch import Tensor
 
 from masg_sam.data.check import CaseSummary, read_case
 from masg_sam.data.labels import IGNORED, LabelMap
 from masg_sam.data.layouts import Case
+from masg_sam.data.slices import empty_voxels
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 from masg_sam.inference.familiarity import Familiarity, intensity_percentiles
@@ -128,6 +130,8 @@ def change(
 ) -> tuple[Volume, np.ndarray]:
     """Turn and scale within the slices, then blur, noise, uneven brightness and contrast, each by chance.
 
+    Where a scan is empty, as beside a body that was cut out, it stays so.
+
     Args:
         volume: an image.
         label: its classes, ``Z x Y x X``.
@@ -138,18 +142,19 @@ def change(
     image, target = _turned(volume.data, label, strength, task.axis, rng)
     low, high = np.percentile(image, (0.5, 99.5))
     spread = max(float(np.clip(image, low, high).std()), 1e-6)
-    blur = [(0.0, 0.0) if axis == task.axis else (BLUR * strength,) * 2 for axis in range(3)]
+    z, y, x = ((0.0, 0.0) if axis == task.axis else (BLUR * strength, BLUR * strength) for axis in range(3))
     changes = (
-        RandGaussianSmooth(*blur, prob=CHANCE),
+        RandGaussianSmooth(z, y, x, prob=CHANCE),
         RandBiasField(coeff_range=(0.0, BIAS * strength), prob=0.0 if low < 0 else CHANCE),
         RandAdjustContrast(prob=CHANCE, gamma=(max(1 - GAMMA * strength / 2, 0.5), 1 + GAMMA * strength)),
         RandGaussianNoise(prob=CHANCE, std=NOISE * strength * spread, sample_std=False),
     )
-    result = torch.from_numpy(image)
+    result: np.ndarray | Tensor = torch.from_numpy(image)
     for one in changes if strength else ():
         one.set_random_state(int(rng.integers(2**31)))
         result = one(result)
-    return replace(volume, data=convert_to_numpy(result).astype(np.float32)), target
+    data = np.where(empty_voxels(image), image, convert_to_numpy(result)).astype(np.float32)
+    return replace(volume, data=data), target
 
 
 def _turned(

@@ -77,7 +77,7 @@ def boundary_loss(logits: Tensor, label: Tensor, half_width: int) -> Tensor:
         label: class of each pixel, ``B x H x W``; where 255 is near, nothing is known of borders.
         half_width: of the band, pixels.
     """
-    size, logits = logits.shape[-2:], logits.float()
+    size, logits = (logits.shape[2], logits.shape[3]), logits.float()
     unknown = (label == IGNORED).float()[:, None]
     near = F.max_pool2d(unknown, 2 * half_width + 1, stride=1, padding=half_width)
     known = F.adaptive_avg_pool2d(1 - near, size)  # B x 1 x h x w
@@ -95,7 +95,7 @@ def one_hot(label: Tensor, channels: int) -> Tensor:
 
 def class_parts(label: Tensor, channels: int, size: tuple[int, int] | torch.Size) -> Tensor:
     """Part of each cell that is of each class: ``B x channels x h x w``, summing to the part that is labelled."""
-    return F.adaptive_avg_pool2d(one_hot(label, channels), tuple(size))
+    return F.adaptive_avg_pool2d(one_hot(label, channels), (size[0], size[1]))
 
 
 def loss_terms(output: MasgSamOutput, label: Tensor, config: ModelConfig, progress: float = 0.0) -> dict[str, Tensor]:

@@ -125,5 +125,5 @@ def resolve_precision(precision: str, device: str) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
         return "fp32"
-    features = getattr(torch.cpu, "get_capabilities", dict)()  # from PyTorch 2.9 on
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # from PyTorch 2.9 on
     return "bf16" if features.get("avx512_bf16") or features.get("amx_bf16") else "fp32"

@@ -59,7 +59,7 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
     """
     wanted = config.data.size
     if all(case.picture for case in cases):
-        longest = wanted or MOST_SIDE
+        longest = float(wanted or MOST_SIDE)
         sides = np.array([[longest * n / max(case.shape[1:]) for n in case.shape[1:]] for case in cases])
         return Grid(PLANES[0], 0.0, _canvas(sides))
     plane = config.data.plane if config.data.plane != "auto" else choose_plane([c.spacing for c in cases])

@@ -136,7 +136,7 @@ def prepare(data: Path, config: Config) -> Prepared:
     channels = dataset.name_channels(volumes[0].data.shape[0])
     task = make_task(grid, labels, modality, channels, intensity, check.cases, single, config)
     loaded = list(zip(dataset.cases, volumes, encoded, strict=True))
-    cases = [[prepare_case(case.name, *read, view) for case, *read in loaded] for view in task.views]
+    cases = [[prepare_case(case.name, volume, label, view) for case, volume, label in loaded] for view in task.views]
     return Prepared(dataset, check, task, cases)
 
 

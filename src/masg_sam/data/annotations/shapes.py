@@ -139,4 +139,4 @@ def runs(counts: Sequence[int], size: tuple[int, int], most: int, **place: int) 
         raise ValueError(f"a mask of {size[0]} x {size[1]} pixels in a picture of {most}")
     if (found < 0).any() or found.sum() != pixels:
         raise ValueError(f"run lengths for {found.sum():.0f} of {pixels} pixels")
-    return Pixels(found.astype(np.intp), size, **place)
+    return Pixels(found.astype(np.intp), size, **place)  # type: ignore[arg-type]

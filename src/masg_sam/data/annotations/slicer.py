@@ -77,7 +77,7 @@ def read_segments(path: Path) -> list[Segment]:
         LabelError: it lists none, or with a value that is no whole number.
     """
     facts = itk.read_metadata(path)
-    found = []
+    found: list[Segment] = []
     while (name := facts.get(f"Segment{len(found)}_Name")) is not None and len(found) < MOST_SEGMENTS:
         numbers = (facts.get(f"Segment{len(found)}_LabelValue", "1"), facts.get(f"Segment{len(found)}_Layer"))
         value, layer = (str(len(found)) if number is None else number.strip() for number in numbers)
@@ -118,7 +118,9 @@ def with_segments(
             mend='write a dataset.json with {"labels": {"background": 0, "liver": 1}}',
         )
     values = class_values(names, given, folder)
-    sources = {case: SegmentLabel(path, values) if case in named else path for case, path in labels.items()}
+    sources: dict[str, LabelSource] = {
+        case: SegmentLabel(path, values) if case in named else path for case, path in labels.items()
+    }
     return sources, dict(given) or value_names(values)
 
 

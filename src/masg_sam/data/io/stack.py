@@ -103,11 +103,15 @@ def _ome(file: tifffile.TiffFile) -> tuple[tuple[float, float, float], dict[str,
     if not file.is_ome or not file.ome_metadata:
         return None
     root = ElementTree.fromstring(file.ome_metadata.encode(), forbid_dtd=True)
-    facts = next((item.attrib for item in root.iter() if item.tag.rpartition("}")[2] == "Pixels"), {})
-    sizes = {axis: facts.get(f"PhysicalSize{axis}") for axis in "ZYX"}
-    scales = {axis: MM.get(facts.get(f"PhysicalSize{axis}Unit", "µm").lower()) for axis in "ZYX"}
-    if None in (*sizes.values(), *scales.values()):
-        return None
-    z, y, x = (float(sizes[axis]) * scales[axis] for axis in "ZYX")
+    facts: Mapping[str, str] = next(
+        (item.attrib for item in root.iter() if item.tag.rpartition("}")[2] == "Pixels"), {}
+    )
+    lengths = []
+    for axis in "ZYX":
+        length, scale = facts.get(f"PhysicalSize{axis}"), MM.get(facts.get(f"PhysicalSize{axis}Unit", "µm").lower())
+        if length is None or scale is None:
+            return None
+        lengths.append(float(length) * scale)
+    z, y, x = lengths
     metadata = {"axes": "ZYX"} | {key: value for key, value in facts.items() if key.startswith("PhysicalSize")}
     return (z, y, x), {"ome": True, "metadata": metadata, "compression": "zlib"}

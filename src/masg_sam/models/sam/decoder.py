@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamMaskDecoder
 
-from masg_sam.models.sam.layers import resize
+from masg_sam.models.sam.layers import resize, zeroed
 
 
 class DecoderOutput(NamedTuple):
@@ -70,7 +70,7 @@ class MaskDecoder(nn.Module):
             levels: encoder levels to join at stride 8 and at stride 4, ``B x D x . x .`` each.
         """
         batch, channels, height, width = embedding.shape
-        tokens = self.class_tokens if class_shift is None else self.class_tokens + class_shift
+        tokens: Tensor = self.class_tokens if class_shift is None else self.class_tokens + class_shift
         tokens = torch.cat([self.iou_token, tokens]).to(sparse.dtype).expand(batch, -1, -1)
         tokens = torch.cat([tokens, sparse], dim=1)[:, None]  # B x 1 x 2+K+N x 256
         tokens, image = self.transformer(
@@ -87,11 +87,11 @@ class MaskDecoder(nn.Module):
     def _upscale(self, image: Tensor, levels: tuple[Tensor, Tensor] | None) -> Tensor:
         """``B x 256 x h x w`` to ``B x 32 x 4h x 4w``."""
         middle = self.upscale_conv1(image)  # B x 64 x 2h x 2w
-        if levels is not None:
+        if levels is not None and self.join8 is not None:
             middle = middle + resize(self.join8(levels[0]), middle.shape[-2:])
         middle = self.activation(self.upscale_layer_norm(middle))
         fine = self.upscale_conv2(middle)  # B x 32 x 4h x 4w
-        if levels is not None:
+        if levels is not None and self.join4 is not None:
             fine = fine + resize(self.join4(levels[1]), fine.shape[-2:])
         return self.activation(fine)
 
@@ -104,7 +104,4 @@ def apply_kernels(kernels: Tensor, features: Tensor) -> Tensor:
 def _joint(channels: int, out_channels: int) -> nn.Conv2d | None:
     if not channels:
         return None
-    joint = nn.Conv2d(channels, out_channels, 1)
-    nn.init.zeros_(joint.weight)
-    nn.init.zeros_(joint.bias)
-    return joint
+    return zeroed(nn.Conv2d(channels, out_channels, 1))

@@ -40,7 +40,7 @@ class SamEncoder(nn.Module):
         """Encode ``B x 3 x H x W`` normalised pixels; H and W are multiples of 32."""
         raise NotImplementedError
 
-    def add_lora(self, rank: int, alpha: float | None = None) -> None:
+    def add_lora(self, rank: int, alpha: int | None = None) -> None:
         """Freeze the encoder but for low-rank updates of its queries, keys and values (Hu et al., ICLR 2022).
 
         Args:

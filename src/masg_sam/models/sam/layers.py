@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class LayerNorm2d(nn.Module):
@@ -26,6 +30,13 @@ class LayerNorm2d(nn.Module):
         channels_last = x.permute(0, 2, 3, 1)
         normed = F.layer_norm(channels_last, channels_last.shape[-1:], self.weight, self.bias, self.eps)
         return normed.permute(0, 3, 1, 2)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """The layer with all its weights at zero, so that what it adds grows from nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class Prompts:
 
     def to(self, device: torch.device | str) -> Prompts:
         """A copy on another device."""
-        moved = {k: v.to(device) if v is not None else None for k, v in vars(self).items()}
+        moved: dict[str, Any] = {k: v if v is None else v.to(device) for k, v in vars(self).items()}
         return Prompts(**moved)
 
 
@@ -73,7 +74,7 @@ class PromptEncoder(nn.Module):
         """Embed points and box corners: ``B x N x 256``; ``size`` is the input's rows and columns."""
         scale = torch.tensor([size[1], size[0]], device=prompts.points.device)
         codes = self._codes((prompts.points + 0.5) / scale)  # B x N x 256
-        kinds = torch.cat([item.weight for item in self.sam.point_embed])  # 4 x 256
+        kinds = torch.cat([cast(nn.Embedding, item).weight for item in self.sam.point_embed])  # 4 x 256
         known = codes + kinds[prompts.kinds.clamp(min=0)] + self.class_tag(prompts.classes)
         nothing = (prompts.kinds == PADDING)[..., None]
         return torch.where(nothing, self.sam.not_a_point_embed.weight.to(known.dtype), known)

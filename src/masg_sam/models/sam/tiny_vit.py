@@ -8,6 +8,9 @@ Module names follow the published checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,6 +73,8 @@ class WindowAttention(nn.Module):
         heads: attention heads.
         window: side of the window in tokens.
     """
+
+    offsets: Tensor
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
@@ -166,12 +171,12 @@ class TinyVit(SamEncoder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patch_embed = nn.Module()
-        self.patch_embed.seq = nn.Sequential(
+        stem = nn.Sequential(
             nn.Conv2d(3, WIDTHS[0] // 2, 3, stride=2, padding=1),
             nn.GELU(),
             nn.Conv2d(WIDTHS[0] // 2, WIDTHS[0], 3, stride=2, padding=1),
         )
+        self.patch_embed = nn.ModuleDict({"seq": stem})
         self.layers = nn.ModuleList([_stage(i) for i in range(len(WIDTHS))])
         self.neck = nn.Sequential(
             nn.Conv2d(WIDTHS[-1], 256, 1, bias=False),
@@ -189,9 +194,9 @@ class TinyVit(SamEncoder):
         Returns:
             The four taps and the neck output ``B x 256 x H/16 x W/16``.
         """
-        x = self.patch_embed.seq(pixels)  # B x 64 x H/4 x W/4
+        x = self.patch_embed["seq"](pixels)  # B x 64 x H/4 x W/4
         taps = []
-        for stage in self.layers:
+        for stage in cast("Iterable[Stage]", self.layers):
             for block in stage.blocks:
                 x = block(x)
             taps.append(x)

@@ -6,7 +6,7 @@ Backbones for Object Detection", ECCV 2022.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,7 +34,7 @@ class VitEncoder(SamEncoder):
         super().__init__()
         config._attn_implementation = "sdpa"
         self.vision = SamVisionEncoder(config)
-        self.taps = tuple(taps) if taps else default_taps(config.num_hidden_layers)
+        self.taps: tuple[int, ...] = tuple(taps) if taps else default_taps(config.num_hidden_layers)
         wrong = [block for block in self.taps if not 0 <= block < config.num_hidden_layers]
         if wrong:
             raise WeightsError(
@@ -44,14 +44,14 @@ class VitEncoder(SamEncoder):
                 mend="set --model.encoder.taps",
             )
         self.tap_channels = (config.hidden_size,) * len(self.taps)
-        self.tap_strides = (config.patch_size,) * len(self.taps)
+        self.tap_strides = (cast(int, config.patch_size),) * len(self.taps)
         self.checkpointing = False
 
     def forward(self, pixels: Tensor) -> EncoderFeatures:
         """Encode normalised images ``B x 3 x H x W``; H and W are multiples of 32."""
         x = self.vision.patch_embed.projection(pixels).permute(0, 2, 3, 1)  # B x h x w x C
         if self.vision.pos_embed is not None:
-            x = x + self._position((x.shape[1], x.shape[2]))
+            x = x + self._position(self.vision.pos_embed, (x.shape[1], x.shape[2]))
         taps = {}
         for index, layer in enumerate(self.vision.layers):
             recompute = self.checkpointing and self.training
@@ -77,8 +77,8 @@ class VitEncoder(SamEncoder):
         except RuntimeError as error:
             raise WeightsError("weights do not fit this ViT", found=error) from error
 
-    def _position(self, grid: tuple[int, int]) -> Tensor:
-        table = self.vision.pos_embed  # 1 x 64 x 64 x C at 1024 pixels
+    def _position(self, table: Tensor, grid: tuple[int, int]) -> Tensor:
+        """``1 x 64 x 64 x C``, at 1024 pixels, to the codes of a grid."""
         if tuple(table.shape[1:3]) == grid:
             return table
         resized = F.interpolate(
@@ -97,7 +97,7 @@ def default_taps(depth: int) -> tuple[int, ...]:
 
 def tiny_vision_config(**sizes: Any) -> SamVisionConfig:
     """A small ViT in the real format, for tests and trials: 4 blocks of width 32 at 64 pixels."""
-    values = {
+    values: dict[str, Any] = {
         "hidden_size": 32,
         "num_hidden_layers": 4,
         "num_attention_heads": 2,

@@ -17,12 +17,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import SamConfig, SamModel
+from transformers import SamConfig, SamMaskDecoderConfig, SamModel, SamVisionConfig
 from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
 
 from masg_sam.config import EncoderConfig
@@ -95,10 +95,11 @@ def build_sam(config: EncoderConfig, architecture: dict[str, Any] | None = None)
     if config.name == "mobile-sam":
         encoder = TinyVit()
     else:
-        encoder = VitEncoder(sam.vision_config, taps=config.taps)
+        encoder = VitEncoder(cast(SamVisionConfig, sam.vision_config), taps=config.taps)
         encoder.set_gradient_checkpointing(config.checkpointing)
-    sam.mask_decoder_config._attn_implementation = "sdpa"
-    decoder = SamMaskDecoder(sam.mask_decoder_config)
+    decoder_config = cast(SamMaskDecoderConfig, sam.mask_decoder_config)
+    decoder_config._attn_implementation = "sdpa"
+    decoder = SamMaskDecoder(decoder_config)
     return SamParts(encoder, SamPromptEncoder(sam), decoder, sam.to_dict(), "random values, as asked for")
 
 
@@ -255,7 +256,7 @@ def _from_transformers(config: EncoderConfig, folder: Path, source: str) -> SamP
         ) from error
     architecture = model.config.to_dict()
     parts = build_sam(config, architecture)
-    parts.encoder.load_vision_state(model.vision_encoder.state_dict())
+    cast(VitEncoder, parts.encoder).load_vision_state(model.vision_encoder.state_dict())
     parts.prompt_encoder.load_state_dict(model.prompt_encoder.state_dict())
     parts.mask_decoder.load_state_dict(model.mask_decoder.state_dict())
     parts.source = source

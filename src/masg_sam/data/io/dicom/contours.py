@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 from contourpy import FillType, contour_generator
@@ -27,7 +28,7 @@ def polygons_of(mask: np.ndarray) -> list[np.ndarray]:
     """
     padded = np.pad(mask.astype(np.float64), 1)
     generator = contour_generator(z=padded, fill_type=FillType.OuterOffset)
-    points, offsets = generator.filled(HALF, np.inf)
+    points, offsets = cast("tuple[list[np.ndarray], list[np.ndarray]]", generator.filled(HALF, np.inf))
     return [_joined(_rings(piece - 1, ends)) for piece, ends in zip(points, offsets, strict=True)]
 
 

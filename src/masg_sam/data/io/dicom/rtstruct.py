@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -128,9 +129,8 @@ def _contours(slices: np.ndarray, frames: list[tuple[Dataset, int]]) -> list[Dat
 
 def _millimetres(polygon: np.ndarray, source: Dataset, frame: int) -> np.ndarray:
     """Points ``N x 2`` of columns and rows of a frame to LPS mm, ``N x 3``."""
-    corner = frame_values(source, frame, "ImagePositionPatient", 3)
-    turn = frame_values(source, frame, "ImageOrientationPatient", 6)
-    spacing = frame_values(source, frame, "PixelSpacing", 2)
+    wanted = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}  # it was read by them
+    corner, turn, spacing = (cast(np.ndarray, frame_values(source, frame, *one)) for one in wanted.items())
     return corner + (polygon * spacing[::-1]) @ turn.reshape(2, 3)
 
 
