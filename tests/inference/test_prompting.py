@@ -79,6 +79,14 @@ def test_masks_and_clicks_go_together(book: Callable[..., PromptBook]) -> None:
     assert all(book(RoughMask(mask, "organ 1")).touches(number) for number in range(SHAPE[0]))
 
 
+def test_rough_masks_of_a_class_are_taken_together(book: Callable[..., PromptBook]) -> None:
+    one, two = np.zeros((2, *SHAPE), bool)
+    one[0, :5], two[1, 5:] = True, True
+    prompts = book(RoughMask(one, "organ 1"), RoughMask(two, "organ 1"), RoughMask(two, "organ 2")).batch(range(2))
+    both = book(RoughMask(one | two, "organ 1"), RoughMask(two, "organ 2")).batch(range(2))
+    assert prompts.masks.equal(both.masks) and prompts.has_mask.equal(both.has_mask)
+
+
 @pytest.mark.parametrize(
     ("prompt", "problem"),
     [

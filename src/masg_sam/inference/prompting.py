@@ -42,7 +42,7 @@ class Box:
 
 @dataclass(frozen=True)
 class RoughMask:
-    """A mask to start from: ``Z x Y x X`` of 0 and 1, with the volume's shape."""
+    """A mask to start from: ``Z x Y x X`` of 0 and 1, with the volume's shape. Several of a class are taken together."""
 
     mask: np.ndarray
     name: str
@@ -72,7 +72,7 @@ class PromptBook:
     ) -> None:
         self.task, self.shape, self.working, self.canvas = task, shape, working, canvas
         self.points: dict[int, list[tuple[float, float, int, int]]] = {}
-        self.masks: list[tuple[int, np.ndarray]] = []
+        self.masks: dict[int, np.ndarray] = {}  # by class
         for prompt in prompts:
             self._add(prompt)
 
@@ -101,7 +101,7 @@ class PromptBook:
         count = self.task.labels.num_classes
         masks = torch.zeros(len(slices), count, *self.canvas)
         given = torch.zeros(len(slices), count)
-        for number, mask in self.masks:
+        for number, mask in self.masks.items():
             block = torch.from_numpy(np.moveaxis(mask, self.task.axis, 0)[slices.start : slices.stop].copy())
             inside = resize_images(block[:, None].float(), self.working)
             masks[:, number - 1] = pad_to(inside, self.canvas)[:, 0]
@@ -115,7 +115,7 @@ class PromptBook:
                 raise InputError(
                     "rough mask of another shape", found=prompt.mask.shape, expected=f"{self.shape} (Z, Y, X)"
                 )
-            self.masks.append((number, prompt.mask > 0))
+            self.masks[number] = self.masks.get(number, False) | (prompt.mask > 0)
         elif isinstance(prompt, Click):
             self._place(prompt.at, POSITIVE if prompt.inside else NEGATIVE, number)
         else:
