@@ -42,7 +42,7 @@ class Box:
 
 @dataclass(frozen=True)
 class RoughMask:
-    """A mask to start from: ``Z x Y x X`` of 0 and 1, with the volume's shape. Several of a class are taken together."""
+    """A mask to start from: ``Z x Y x X`` of 0 and 1, the volume's shape; several of a class are taken together."""
 
     mask: np.ndarray
     name: str
