@@ -4,18 +4,21 @@
     python benchmarks/run.py --data DATA --study modules controls shots sparse --seeds 0 1 2
 
 A run is `masg-sam train`, `predict` and `evaluate` as separate processes, as a user types them. It can be stopped at
-any time and started again. The test part is only predicted and scored: nothing here chooses anything.
+any time and started again, and several times at once: each takes runs that no other has in hand. The test part is only
+predicted and scored: nothing here chooses anything.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +64,7 @@ def asked(run: Run, place: Place) -> dict[str, Any]:
         "quick": place.quick,
         "command": typed(run, place, DATASETS[run.dataset].train),
         "commit": commit(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": machine(),
     }
 
 
@@ -100,6 +103,26 @@ def commit() -> str:
     """The commit, marked when the tree differs from it."""
     command = ["git", "describe", "--always", "--dirty"]
     return subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip()
+
+
+def machine() -> str:
+    """Its kind, and the threads of a run where they were limited."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    limit = f", {threads} thread{'s' if threads != '1' else ''} a run" if threads else ""
+    return f"{os.cpu_count()} cores{limit}, {platform.machine()}"
+
+
+@contextmanager
+def in_hand(run: Run, place: Place) -> Iterator[bool]:
+    """Take a run in hand, unless another process has it or has ended it; the system lets go of it with the process."""
+    place.folder(run).mkdir(parents=True, exist_ok=True)
+    with (place.folder(run) / "in-hand").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield not place.result(run).exists()
 
 
 def twin(run: Run, place: Place) -> dict[str, Any] | None:
@@ -189,8 +212,11 @@ def main() -> None:
         if run.method in NNUNET:
             minutes(run, place)  # stops here, before 5 GB are installed, where they are not known
             nnunet.install(place.nnunet)
-        record = twin(run, place) or run_one(run, place)
-        write(record, place.result(run))
+        with in_hand(run, place) as free:
+            if not free:
+                continue
+            record = twin(run, place) or run_one(run, place)
+            write(record, place.result(run))
         sys.stderr.write(f"{run.study}: {run.key}: Dice {record['mean']['dice'] or 0:.4f}\n")
 
 

@@ -80,6 +80,30 @@ def test_the_same_command_is_not_run_twice(main: Main, tmp_path: Path) -> None:
     assert other["study"] == "terms" and one | {"study": "terms"} == other
 
 
+def test_two_processes_share_the_runs(main: Main, script: Script, tmp_path: Path) -> None:
+    """A run that another process has in hand is left to it; when that one dies, it is free again."""
+    folder = tmp_path / "work/modules/la4-masg-sam-0"
+    folder.mkdir(parents=True)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(folder / "in-hand")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    other.stdout.readline()
+    arguments = ("--study", "modules", "--methods", "masg-sam", "plain decoder")
+    assert main(*arguments).keys() == {"modules/la4-plain-decoder-0"}
+    other.kill()
+    other.wait()
+    assert main(*arguments).keys() == {"modules/la4-plain-decoder-0", "modules/la4-masg-sam-0"}
+    assert len(calls(tmp_path, "train")) == 2
+
+
+def test_the_machine_says_how_many_threads(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert "thread" not in script("run").machine()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert " cores, 1 thread a run, " in script("run").machine()
+
+
 def test_a_step_that_is_done_is_not_repeated(main: Main, tmp_path: Path) -> None:
     main("--study", "defaults", "--methods", "masg-sam")
     (tmp_path / "results/defaults/la4-masg-sam-0.json").unlink()
