@@ -11,7 +11,7 @@ from masg_sam.data.check import CaseSummary
 from masg_sam.data.intensity import Intensity
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.task import Task
-from masg_sam.training.planning import Grid, plan_mirror, plan_steps, single_pieces
+from masg_sam.training.planning import Grid, plan_mirror, plan_reach, plan_steps, single_pieces
 from masg_sam.training.planning import make_task as plan_task
 from masg_sam.training.planning import plan_grid as plan_grid_for
 
@@ -189,6 +189,12 @@ def planned(cases: list[CaseSummary], channels: tuple[str, ...] = ("MRI",)) -> T
 def test_slices_come_with_their_neighbours() -> None:
     task = planned([scan((30, 60, 60), (5.0, 1.0, 1.0)), scan((1, 60, 60), (5.0, 1.0, 1.0))])
     assert task.reach == 1 and task.in_channels == 3 and not task.pictures and not task.mirror
+
+
+def test_thin_slices_come_with_neighbours_that_are_farther_away() -> None:
+    assert [plan_reach(mm) for mm in (5.0, 1.4, 1.3, 1.0, 0.625, 0.1)] == [1, 1, 2, 2, 3, 3]
+    cases = [scan((30, 60, 60), (thickness, 1.0, 1.0)) for thickness in (0.7, 0.7, 5.0)]
+    assert planned(cases).reach == 3
 
 
 def test_what_has_no_neighbours() -> None:

@@ -24,6 +24,7 @@ MEGAPIXELS = {1: 160.0, 3: 200.0}  # seen by a run, by the planes it cuts; see d
 NEARLY_CUBES = 1.5  # longest side of a voxel by its shortest, up to which volumes are cut in three planes
 LEAST_DEPTH, MOST_VOXELS = 24, 2**24  # of such a volume; a larger one would take minutes
 FEWEST_STEPS, MOST_STEPS = 200, 600  # in each plane
+NEIGHBOUR_MM, MOST_REACH = 2.0, 3  # how far away a slice's neighbours are; no more slices than so many
 SINGLE_PART = 0.99  # of a label's voxels in its largest piece, to count as one piece
 SIDED = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)", re.IGNORECASE)
 
@@ -114,6 +115,15 @@ def plan_steps(config: Config, task: Task) -> int:
     return planes * int(np.clip(MEGAPIXELS[planes] * 1e6 / pixels, FEWEST_STEPS, MOST_STEPS))
 
 
+def plan_reach(thickness: float) -> int:
+    """How many slices away a slice's neighbours are: the next ones, or those 2 mm away where slices are thinner.
+
+    Args:
+        thickness: distance of two slices, mm.
+    """
+    return int(np.clip(round(NEIGHBOUR_MM / thickness), 1, MOST_REACH))
+
+
 def plan_mirror(config: Config, labels: LabelMap, pictures: bool) -> bool:
     """Whether flips are allowed: for pictures, unless a class name tells left from right."""
     if config.data.flips is not None:
@@ -151,7 +161,7 @@ def make_task(
         channels=channels,
         intensity=intensity,
         plane=grid.plane,
-        reach=1 if deep else 0,
+        reach=plan_reach(float(np.median([case.spacing[axis] for case in cases]))) if deep else 0,
         pixel=grid.pixel,
         size=grid.size,
         single=single,
