@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -17,6 +20,24 @@ def once(note: Path, command: list[str]) -> dict[str, float]:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps(measure(command)), encoding="utf-8")
     return json.loads(note.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def held(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Whether no other process holds a file; then this one does, until the end of the block or its own.
+
+    Args:
+        path: the file, made when missing.
+        wait: until the other process lets go.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def end_with_steps() -> None:

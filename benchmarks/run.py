@@ -11,14 +11,12 @@ predicted and scored: nothing here chooses anything.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ import nnunet
 from commands import HERE, MASG_SAM, Place, link_vectors, minutes, steps, typed
 from data_sets import DATASETS
 from diagnostics import last_diagnostics
-from processes import end_with_steps, once
+from processes import end_with_steps, held, once
 from published import prepare
 from studies import GIVEN_VECTORS, NNUNET, STUDIES, Run
 from subsets import few_images, few_labels
@@ -42,7 +40,8 @@ def run_one(run: Run, place: Place) -> dict[str, Any]:
     """Train, predict, evaluate; returns the record of the run."""
     dataset, own, root = DATASETS[run.dataset], place.folder(run), place.data
     if dataset.protocol:
-        root = prepare(dataset.protocol, place.data / run.dataset, place.work / "data" / run.dataset).parent
+        with held(place.work / "in-hand", wait=True):
+            root = prepare(dataset.protocol, place.data / run.dataset, place.work / "data" / run.dataset).parent
     images, labels = root / dataset.images, root / dataset.labels
     if place.quick:
         images, labels = few_images(images, own / "images"), few_images(labels, own / "labels")
@@ -110,19 +109,6 @@ def machine() -> str:
     threads = os.environ.get("OMP_NUM_THREADS")
     limit = f", {threads} thread{'s' if threads != '1' else ''} a run" if threads else ""
     return f"{os.cpu_count()} cores{limit}, {platform.machine()}"
-
-
-@contextmanager
-def in_hand(run: Run, place: Place) -> Iterator[bool]:
-    """Take a run in hand, unless another process has it or has ended it; the system lets go of it with the process."""
-    place.folder(run).mkdir(parents=True, exist_ok=True)
-    with (place.folder(run) / "in-hand").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield not place.result(run).exists()
 
 
 def twin(run: Run, place: Place) -> dict[str, Any] | None:
@@ -211,9 +197,10 @@ def main() -> None:
     for run in wanted(given, place):
         if run.method in NNUNET:
             minutes(run, place)  # stops here, before 5 GB are installed, where they are not known
-            nnunet.install(place.nnunet)
-        with in_hand(run, place) as free:
-            if not free:
+            with held(place.work / "in-hand", wait=True):
+                nnunet.install(place.nnunet)
+        with held(place.folder(run) / "in-hand") as free:
+            if not free or place.result(run).exists():
                 continue
             record = twin(run, place) or run_one(run, place)
             write(record, place.result(run))

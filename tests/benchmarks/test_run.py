@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+# A process that holds a file, says so, and then does something else.
+HOLD = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); "
 FAKE = Path(__file__).parent / "fake_tool.py"
 Script = Callable[[str], ModuleType]
 Main = Callable[..., dict[str, dict[str, object]]]
@@ -84,9 +86,8 @@ def test_two_processes_share_the_runs(main: Main, script: Script, tmp_path: Path
     """A run that another process has in hand is left to it; when that one dies, it is free again."""
     folder = tmp_path / "work/modules/la4-masg-sam-0"
     folder.mkdir(parents=True)
-    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
     other = subprocess.Popen(
-        [sys.executable, "-c", hold, str(folder / "in-hand")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD + "input()", str(folder / "in-hand")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     other.stdout.readline()
     arguments = ("--study", "modules", "--methods", "masg-sam", "plain decoder")
@@ -95,6 +96,18 @@ def test_two_processes_share_the_runs(main: Main, script: Script, tmp_path: Path
     other.wait()
     assert main(*arguments).keys() == {"modules/la4-plain-decoder-0", "modules/la4-masg-sam-0"}
     assert len(calls(tmp_path, "train")) == 2
+
+
+def test_what_all_runs_share_is_made_by_one_process(script: Script, tmp_path: Path) -> None:
+    """The others wait until it is there: an environment, a converted download."""
+    held, path = script("processes").held, tmp_path / "work/in-hand"
+    path.parent.mkdir()
+    with subprocess.Popen([sys.executable, "-c", HOLD + "time.sleep(1)", str(path)], stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with held(path) as free:
+            assert not free
+        with held(path, wait=True) as free:
+            assert free and other.wait(10) == 0
 
 
 def test_the_machine_says_how_many_threads(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamPromptEncoder
 
-from masg_sam.models.sam.layers import resize
+from masg_sam.models.sam.layers import resize, zeroed
 
 PADDING, NEGATIVE, POSITIVE, BOX_START, BOX_END = -1, 0, 1, 2, 3
 SLOTS = 3  # points a slice has at least, padding among them: the decoder attends to each, so always as in training
@@ -56,10 +56,8 @@ class PromptEncoder(nn.Module):
     def __init__(self, sam: SamPromptEncoder, num_classes: int) -> None:
         super().__init__()
         self.sam = sam
-        self.class_tag = nn.Embedding(num_classes + 1, sam.hidden_size)
-        self.mask_tag = nn.Embedding(num_classes, sam.hidden_size)
-        nn.init.zeros_(self.class_tag.weight)
-        nn.init.zeros_(self.mask_tag.weight)
+        self.class_tag = zeroed(nn.Embedding(num_classes + 1, sam.hidden_size))
+        self.mask_tag = zeroed(nn.Embedding(num_classes, sam.hidden_size))
 
     def position(self, grid: tuple[int, int]) -> Tensor:
         """Position codes of a grid of ``h x w`` image tokens: ``1 x 256 x h x w``."""
