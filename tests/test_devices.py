@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from masg_sam.devices import resolve_device
+from masg_sam.devices import mixed_precision, resolve_device, resolve_precision
 from masg_sam.errors import ConfigError
 
 
@@ -33,3 +33,54 @@ def test_one_of_several_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("cuda:1") == "cuda:1"
     with pytest.raises(ConfigError, match="cuda:2"):
         resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_named_precision_stands(precision: str) -> None:
+    assert resolve_precision(precision, "cpu") == precision
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ({}, "fp32"),
+        ({"avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": True}, "bf16"),
+        ({"avx512_bf16": False}, "fp32"),
+    ],
+)
+def test_auto_on_a_processor(monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], expected: str) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    assert resolve_precision("auto", "cpu") == expected
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp16")])
+def test_auto_on_a_graphics_card(monkeypatch: pytest.MonkeyPatch, native: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert resolve_precision("auto", "auto") == resolve_precision("auto", "cuda") == expected
+
+
+def test_auto_on_apples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_precision("auto", "auto") == resolve_precision("auto", "mps") == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "native", "expected"),
+    [
+        ("auto", True, torch.bfloat16),
+        ("auto", False, torch.float32),
+        ("fp32", True, torch.float32),
+        ("bf16", False, torch.bfloat16),
+        ("fp16", True, torch.float32),
+    ],
+)
+def test_prediction_computes_in_bfloat16_where_training_would(
+    monkeypatch: pytest.MonkeyPatch, precision: str, native: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native}, raising=False)
+    one = torch.ones(2, 2)
+    with mixed_precision(precision, one.device):
+        assert (one @ one).dtype == expected

@@ -1,6 +1,8 @@
-"""Where the network runs."""
+"""Where the network runs, and in which arithmetic."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
@@ -29,3 +31,27 @@ def resolve_device(device: str) -> str:
             mend="use auto",
         )
     return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """What ``auto`` means on this machine: bfloat16 where the processor computes with it, else float32."""
+    if precision != "auto":
+        return precision
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
+        return "fp32"
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # from PyTorch 2.9 on
+    return "bf16" if features.get("avx512_bf16") or features.get("amx_bf16") else "fp32"
+
+
+def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
+    """The arithmetic of prediction: bfloat16 where training would use it, else float32.
+
+    Never float16, whose loss scaling tells training of an overflow; nothing would tell prediction.
+
+    Args:
+        precision: as the model was trained with: ``auto``, ``fp32``, ``bf16``, ``fp16``.
+        device: where the network is.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision(precision, device.type) == "bf16")

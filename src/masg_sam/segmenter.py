@@ -88,7 +88,8 @@ class MasgSam:
         self, model: TrainedModel, device: str = "auto", batch_size: int = 8, source: str | None = None
     ) -> None:
         self.model, self.source = model, source
-        self.predictor = Predictor(model.network, model.task, resolve_device(device), batch_size)
+        precision = model.config.training.precision
+        self.predictor = Predictor(model.network, model.task, resolve_device(device), batch_size, precision)
         self.quality = read_quality(model)
 
     @classmethod

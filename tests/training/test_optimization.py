@@ -17,7 +17,6 @@ from masg_sam.training.optimization import (
     make_accelerator,
     one_cycle,
     parameter_groups,
-    resolve_precision,
 )
 
 Make = Callable[..., MasgSamNetwork]
@@ -98,38 +97,6 @@ def test_what_is_frozen_is_in_no_group(make_network: Make) -> None:
 def test_the_plain_pyramid_is_all_new(make_network: Make) -> None:
     groups = names_of(make_network(decoder__kind="fpn"), TrainingConfig(lr=3.0, encoder_lr=1.0))
     assert sorted(groups) == [1.0, 3.0] and all(name.startswith("plain.") for name in groups[3.0])
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_named_precision_stands(precision: str) -> None:
-    assert resolve_precision(precision, "cpu") == precision
-
-
-@pytest.mark.parametrize(
-    ("features", "expected"),
-    [
-        ({}, "fp32"),
-        ({"avx512_bf16": True}, "bf16"),
-        ({"amx_bf16": True}, "bf16"),
-        ({"avx512_bf16": False}, "fp32"),
-    ],
-)
-def test_auto_on_a_processor(monkeypatch: pytest.MonkeyPatch, features: dict[str, bool], expected: str) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
-    assert resolve_precision("auto", "cpu") == expected
-
-
-@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp16")])
-def test_auto_on_a_graphics_card(monkeypatch: pytest.MonkeyPatch, native: bool, expected: str) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
-    assert resolve_precision("auto", "auto") == resolve_precision("auto", "cuda") == expected
-
-
-def test_auto_on_apples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert resolve_precision("auto", "auto") == resolve_precision("auto", "mps") == "fp32"
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps", "tpu"])

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masg_sam.devices import mixed_precision
 from masg_sam.inference.signals import Agreement, Certainty, Signals
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
@@ -25,10 +26,11 @@ class SecondOpinions:
     Args:
         network: trained, in evaluation mode.
         classes: foreground classes K.
+        precision: that the network was trained with, see :func:`~masg_sam.devices.mixed_precision`.
     """
 
-    def __init__(self, network: MasgSamNetwork, classes: int) -> None:
-        self.network, self.classes = network, classes
+    def __init__(self, network: MasgSamNetwork, classes: int, precision: str = "fp32") -> None:
+        self.network, self.classes, self.precision = network, classes, precision
         self.steady: list[Agreement] = []
         self.prompted: list[Agreement] = []
         self.embeddings: list[np.ndarray] = []
@@ -36,16 +38,19 @@ class SecondOpinions:
     def ask(self, batch: Tensor) -> None:
         """Take in a batch of network input, ``B x C x H x W``."""
         size = (batch.shape[-2], batch.shape[-1])
-        pixels = self.network.adapter(batch)
-        encoded = self.network.encoder(pixels)
-        first = _mask(self.network.segment(pixels, encoded).logits, size)
+        with mixed_precision(self.precision, batch.device):
+            pixels = self.network.adapter(batch)
+            encoded = self.network.encoder(pixels)
+            logits = self.network.segment(pixels, encoded).logits
+        first = _mask(logits, size)
         summary = torch.cat([encoded.neck.float().mean((2, 3)), encoded.neck.float().std((2, 3))], 1)  # B x 2D
         self.embeddings.append(summary.cpu().numpy())
         self.steady += [Agreement.of(first, self._view(batch, view), self.classes) for view in VIEWS]
         if self.network.plain is None:
             prompts, asked = _own_boxes(first, self.classes)
-            second = _mask(self.network.segment(pixels, encoded, prompts.to(batch.device)).logits, size)
-            agreement = Agreement.of(first, second, self.classes)
+            with mixed_precision(self.precision, batch.device):
+                logits = self.network.segment(pixels, encoded, prompts.to(batch.device)).logits
+            agreement = Agreement.of(first, _mask(logits, size), self.classes)
             fields = (agreement.voxels * asked, agreement.again * asked, agreement.both * asked)
             self.prompted.append(Agreement(*fields))
 
@@ -72,7 +77,9 @@ class SecondOpinions:
         """The mask of a changed batch, changed back: ``B x H x W``."""
         angle, scale, contrast, brightness = view
         changed = _warp(batch * contrast + brightness, angle, scale)
-        logits = resize(self.network(changed).logits.float(), batch.shape[-2:])
+        with mixed_precision(self.precision, batch.device):
+            logits = self.network(changed).logits
+        logits = resize(logits.float(), batch.shape[-2:])
         return _warp(logits.softmax(1), -angle, 1 / scale, padding="border").argmax(1)
 
 

@@ -21,6 +21,7 @@ from masg_sam.data.slices import (
 )
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
+from masg_sam.devices import mixed_precision
 from masg_sam.errors import ImageError
 from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions
 from masg_sam.inference.planes import LEAST_DEPTH, OtherPlanes
@@ -72,12 +73,20 @@ class Predictor:
         task: how voxels become its input.
         device: ``cpu``, ``cuda`` ...
         batch_size: slices at a time.
+        precision: that the network was trained with, see :func:`~masg_sam.devices.mixed_precision`.
     """
 
-    def __init__(self, network: MasgSamNetwork, task: Task, device: str = "cpu", batch_size: int = 8) -> None:
+    def __init__(
+        self,
+        network: MasgSamNetwork,
+        task: Task,
+        device: str = "cpu",
+        batch_size: int = 8,
+        precision: str = "fp32",
+    ) -> None:
         self.network, self.task = network.to(device).eval(), task
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.device, self.batch_size = device, batch_size
+        self.device, self.batch_size, self.precision = device, batch_size, precision
 
     @torch.inference_mode()
     def segment(self, volume: Volume, prompts: Sequence[UserPrompt] = ()) -> Segmentation:
@@ -124,7 +133,7 @@ class Predictor:
             found: what :meth:`segment` returned for it.
         """
         asked = spread_slices(found.certainty.voxels.sum(1) > 0, MOST_SLICES)
-        opinions = SecondOpinions(self.network, self.task.labels.num_classes)
+        opinions = SecondOpinions(self.network, self.task.labels.num_classes, self.precision)
         rows, columns = filled_window(volume, self.task)
         for batch in network_batches(volume, self.task, self.batch_size, asked):
             opinions.ask(batch[..., rows, columns].to(self.device))
@@ -162,7 +171,9 @@ class Predictor:
         for batch in network_batches(volume, view, self.batch_size):
             given = book.batch(range(done, done + len(batch))) if book is not None else None
             cut = batch[..., rows, columns].to(self.device)
-            logits = resize(self._logits(cut, given.to(self.device) if given else None).float(), cut.shape[-2:])
+            with mixed_precision(self.precision, cut.device):
+                logits = self._logits(cut, given.to(self.device) if given else None)
+            logits = resize(logits.float(), cut.shape[-2:])
             logits = unpad(_around_empty(logits, rows.start, columns.start, canvas), working)  # B x K+1 x r x c
             yield resize(logits, native).softmax(1)
             done += len(batch)
@@ -177,7 +188,7 @@ class Predictor:
         square = self.task.size[0] == self.task.size[1] and batch.shape[2] == batch.shape[3]
         turns = (0, 1) if square else (0,)
         views = [(turn, axes) for turn in turns for axes in MIRRORED]
-        found = (_unturned(self.network(_turned(batch, *view)).logits, *view) for view in views)
+        found = (_unturned(self.network(_turned(batch, *view)).logits.float(), *view) for view in views)
         return sum(found, start=torch.zeros((), device=batch.device)) / len(views)
 
     def _check(self, volume: Volume) -> None:

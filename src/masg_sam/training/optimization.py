@@ -14,7 +14,7 @@ from accelerate.utils import ProjectConfiguration
 from torch import Tensor, nn
 
 from masg_sam.config import TrainingConfig
-from masg_sam.devices import resolve_device
+from masg_sam.devices import resolve_device, resolve_precision
 from masg_sam.errors import ConfigError
 from masg_sam.models.masg_sam import MasgSamNetwork
 
@@ -115,15 +115,3 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         log_with=list(config.trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "curves")),
     )
-
-
-def resolve_precision(precision: str, device: str) -> str:
-    """What ``auto`` means on this machine: bfloat16 where the processor computes with it, else float32."""
-    if precision != "auto":
-        return precision
-    if device in ("auto", "cuda") and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
-        return "fp32"
-    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # from PyTorch 2.9 on
-    return "bf16" if features.get("avx512_bf16") or features.get("amx_bf16") else "fp32"

@@ -103,8 +103,9 @@ def _calibrate(
     network: MasgSamNetwork, prepared: Prepared, config: Config, trainer: Trainer, console: Console
 ) -> dict[str, Any] | None:
     console.print("calibrating confidence on changed training cases")
-    predictor = Predictor(network, prepared.task, str(trainer.accelerator.device))
     training, labels = config.training, prepared.check.label_map
+    device = str(trainer.accelerator.device)
+    predictor = Predictor(network, prepared.task, device, precision=training.precision)
     cases, summaries = prepared.dataset.cases, prepared.check.cases
     quality = calibrate(predictor, cases, summaries, labels, training.calibration, training.seed)
     return None if quality is None else quality.to_dict()
