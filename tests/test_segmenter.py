@@ -49,6 +49,13 @@ def test_a_prompt_file_steers_images_of_any_axis_order(trained: tuple[MasgSam, P
     assert ours.confidence == steered[0].confidence
 
 
+def test_prediction_computes_as_the_model_was_trained(trained: tuple[MasgSam, Path]) -> None:
+    model = trained[0].model
+    assert trained[0].predictor.precision == model.config.training.precision == "fp32"
+    model.config.training.precision = "bf16"
+    assert MasgSam(model).predictor.precision == "bf16"
+
+
 def test_prompts_without_a_case_belong_to_one_image(trained: tuple[MasgSam, Path], tmp_path: Path) -> None:
     model, image = trained
     with pytest.raises(InputError, match="one case") as caught:

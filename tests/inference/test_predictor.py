@@ -279,6 +279,23 @@ def test_with_a_real_network(make_task: Make, make_network: Callable[..., nn.Mod
     assert (found.mask == again.mask).mean() > 0.999
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_pass_computes_in_the_arithmetic_of_training(
+    make_task: Make, make_network: Callable[..., nn.Module], precision: str
+) -> None:
+    network, low = make_network(2), []
+    for part in (network.encoder, network.decoder):
+        part.register_forward_pre_hook(lambda *_: low.append(torch.is_autocast_enabled("cpu")))
+    predictor, data = Predictor(network, make_task(2), precision=precision), volume(organs())
+    predictor.segment(data, [Click((2, 10, 12), "organ 1")])
+    found = predictor.segment(data)
+    assert found.certainty.voxels.any()  # a mask to ask again about
+    predictor.signals(data, found)
+    assert len(low) > 6 and set(low) == {precision == "bf16"}
+    assert next(predictor._probabilities(data, predictor.task)).dtype == torch.float32
+    assert not torch.is_autocast_enabled("cpu")
+
+
 class LeftSided(nn.Module):
     """Stands for a network that errs on the right: it is surer the farther left and the farther up."""
 
