@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ def save_state(
     tensors |= {f"average.{k}": v for k, v in average.items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
-    tensors = {k: v.detach().cpu().clone() for k, v in tensors.items()}
+    tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
     with moved_into_place(folder / FILE) as place:
         save_file(tensors, place, metadata={"step": str(step), "facts": json.dumps(facts, sort_keys=True)})
 

@@ -63,6 +63,7 @@ class Trainer:
         self.frozen = not any(p.requires_grad for p in network.encoder.parameters())
         if self.frozen:
             network.adapter.requires_grad_(False)  # what the encoder sees once must stay what it sees
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions like it
         groups = parameter_groups(network, config)
         self.peaks = [group["lr"] for group in groups]
         optimizer = AdamW(groups, weight_decay=config.weight_decay)
@@ -137,10 +138,11 @@ class Trainer:
 
     def _forward(self, batch: dict[str, Any], progress: float) -> MasgSamOutput:
         prompts = Prompts(**{k: batch[k] for k in ("points", "kinds", "classes", "masks", "has_mask")})
+        images = batch["image"].contiguous(memory_format=torch.channels_last)
         if "taps" not in batch:
-            return self.network(batch["image"], prompts, progress)
+            return self.network(images, prompts, progress)
         encoded = EncoderFeatures(tuple(batch["taps"]), batch["neck"])
-        return self.plain.segment(self.plain.adapter(batch["image"]), encoded, prompts, progress)
+        return self.plain.segment(self.plain.adapter(images), encoded, prompts, progress)
 
     def _batches(self, done: int) -> Iterator[dict[str, Any]]:
         """The batches that are left, in their fixed order, on the training device."""
