@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 from support import blobs
-from torch import Tensor
+from torch import Tensor, nn
 
 from masg_sam.config import Config, override
 from masg_sam.data.dataset import AlternatingPlanes, TrainingCase, TrainingSamples
@@ -113,6 +113,16 @@ def test_learning_rates_follow_the_step_for_each_group(build: Build) -> None:
     assert rates[0] == pytest.approx(trainer.peaks)  # a tenth of the run: the peak
     assert rates[-1][0] < rates[4][0] < rates[0][0]
     assert [group["lr"] for group in trainer.optimizer.param_groups] == rates[-1]
+
+
+def test_convolutions_see_channels_last_also_after_a_pause(build: Build) -> None:
+    last = {"memory_format": torch.channels_last}
+    for resume in (False, True):
+        trainer, seen = build(training__steps=3), []
+        trainer.plain.encoder.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        trainer.run(resume)
+        assert all(image.is_contiguous(**last) for image in seen) and len(seen) == (0 if resume else 3)
+        assert all(part.weight.is_contiguous(**last) for part in trainer.plain.modules() if type(part) is nn.Conv2d)
 
 
 def test_a_trained_network_computes_as_a_loaded_one(build: Build) -> None:
