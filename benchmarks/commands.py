@@ -8,7 +8,9 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from studies import FROM_SCRATCH, NNUNET, REFERENCE, VECTORS, Run
+from data_sets import DATASETS
+from studies import FROM_SCRATCH, NNUNET, REFERENCE, SELF_TRAINED, VECTORS, Run
+from subsets import few_images
 
 HERE = Path(__file__).parent
 MASG_SAM = [sys.executable, "-c", "from masg_sam.cli import main; main()"]
@@ -59,14 +61,38 @@ def steps(run: Run, place: Place, training: Path, images: Path) -> dict[str, lis
     """
     if run.method in NNUNET:
         return nnunet_steps(run, place, training, images)
+    own = place.folder(run)
+    if run.method == SELF_TRAINED:
+        return self_training_steps(run, place, training, images)
     program = [sys.executable, str(HERE / "unet.py")] if run.method == FROM_SCRATCH else MASG_SAM
-    folder, masks = (str(place.folder(run) / name) for name in ("run", "masks"))
-    resume = ["--resume"] if (place.folder(run) / "run/last.safetensors").exists() else []
-    flags = [str(place.vectors) if flag == VECTORS else flag for flag in run.flags(place.quick)]
-    recipe = ["--config", str(place.config)] if place.config else []
     return {
-        "train": [*program, "train", str(training), "--out", folder, *recipe, *flags, *resume],
-        "predict": [*program, "predict", folder, str(images), "--out", masks],
+        "train": train_step(run, place, program, training, own / "run"),
+        "predict": [*program, "predict", str(own / "run"), str(images), "--out", str(own / "masks")],
+    }
+
+
+def train_step(run: Run, place: Place, program: list[str], training: Path, folder: Path) -> list[str]:
+    """One training; goes on where it was interrupted."""
+    recipe = ["--config", str(place.config)] if place.config else []
+    flags = [str(place.vectors) if flag == VECTORS else flag for flag in run.flags(place.quick)]
+    resume = ["--resume"] if (folder / "last.safetensors").exists() else []
+    return [*program, "train", str(training), "--out", str(folder), *recipe, *flags, *resume]
+
+
+def self_training_steps(run: Run, place: Place, training: Path, images: Path) -> dict[str, list[str]]:
+    """Train, segment what nobody labelled, and train anew on all of it."""
+    own, unlabelled = place.folder(run), DATASETS[run.dataset].unlabelled
+    if unlabelled is None:
+        raise SystemExit(f"{run.dataset} has no images without labels")
+    others = few_images(place.data / unlabelled, own / "others") if place.quick else place.data / unlabelled
+    teacher, guesses, joined, folder, masks = (own / name for name in ("teacher", "guesses", "joined", "run", "masks"))
+    join = [sys.executable, str(HERE / "self_training.py"), str(training), str(others), str(guesses)]
+    return {
+        "teach": train_step(run, place, MASG_SAM, training, teacher),
+        "guess": [*MASG_SAM, "predict", str(teacher), str(others), "--out", str(guesses)],
+        "join": [*join, "--out", str(joined)],
+        "train": train_step(run, place, MASG_SAM, joined, folder),
+        "predict": [*MASG_SAM, "predict", str(folder), str(images), "--out", str(masks)],
     }
 
 

@@ -15,6 +15,7 @@ class Dataset:
         budget: flags of the studies that compare methods: small enough for many runs on two cores.
         protocol: name of the file in ``protocols/`` that says how the download becomes that layout; ``None`` where
             it lies so already.
+        unlabelled: images without labels, for self-training; ``None`` where there are none.
     """
 
     title: str
@@ -23,6 +24,7 @@ class Dataset:
     labels: str
     budget: tuple[str, ...] = ()
     protocol: str | None = None
+    unlabelled: str | None = None
 
 
 DATASETS = {
@@ -32,6 +34,7 @@ DATASETS = {
         "la4/imagesTs",
         "la4/labelsTs",
         ("--data.size", "192", "--data.planes", "1", "--training.steps", "250"),
+        unlabelled="la4/imagesUn",
     ),
     "kvasir20": Dataset(
         "Kvasir, 20 images",

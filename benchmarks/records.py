@@ -35,8 +35,9 @@ def values(runs: Sequence[Record], metric: str) -> list[float]:
 
 
 def costs(runs: Sequence[Record], what: str) -> float | None:
-    """Mean cost of the training; ``None`` where it was not noted."""
-    return average(run["train"].get(what) for run in runs)
+    """Mean cost of the training, or of both where one follows another; ``None`` where it was not noted."""
+    trainings = [[run[step].get(what) for step in ("teach", "train") if step in run] for run in runs]
+    return average(None if None in parts else sum(parts) for parts in trainings)
 
 
 def paired(first: Sequence[Record], second: Sequence[Record], metric: str) -> list[float]:

@@ -35,14 +35,16 @@ METHODS: dict[str, tuple[str, ...]] = {
     "PubMedCLIP texts": ("--model.dsf.text", "clip", "--model.dsf.location", PUBMED_CLIP),
     "without diversity term": ("--model.hae.diversity_weight", "0"),
     "without drift term": ("--model.hae.drift_weight", "0"),
+    "self-training": (),  # benchmarks/self_training.py
     "nnU-Net": (),  # benchmarks/nnunet.py: 3-D for scans, 2-D for pictures
     "nnU-Net 2d": (),
 }
 REFERENCE = "masg-sam"
 FROM_SCRATCH = "U-Net"
 GIVEN_VECTORS = "CLIP vectors"
+SELF_TRAINED = "self-training"
 NNUNET = ("nnU-Net", "nnU-Net 2d")
-WHOLE = ("defaults", "peers", "published")  # studies of whole methods, with nothing set
+WHOLE = ("defaults", "peers", "unlabelled", "published")  # studies of whole methods, with nothing set
 SHOTS = {"la4": (1, 2, 4), "kvasir20": (1, 5, 10, 20)}
 SPARSE = {"la4": (5, 10, 20)}  # every n-th slice of one scan is labelled
 # What a run is cut down to with --quick.
@@ -149,13 +151,20 @@ def peers(seeds: list[int]) -> Iterator[Run]:
         yield from _all("peers", SCANS, ("nnU-Net 2d",), [seed])
 
 
+def unlabelled(seeds: list[int]) -> Iterator[Run]:
+    """What scans without labels add: a second training, which takes the first one's masks of them for labels."""
+    datasets = [name for name, dataset in DATASETS.items() if dataset.unlabelled]
+    yield from _all("unlabelled", datasets, (REFERENCE, SELF_TRAINED), seeds)
+
+
 def published(seeds: list[int]) -> Iterator[Run]:
     """Few-shot settings of other papers, whose data need registration."""
     yield from _all("published", PUBLISHED, (REFERENCE, "plain decoder"), seeds)
 
 
 STUDIES = {
-    study.__name__: study for study in (defaults, peers, modules, terms, controls, clip, shots, sparse, published)
+    study.__name__: study
+    for study in (defaults, peers, modules, terms, controls, clip, shots, sparse, unlabelled, published)
 }
 
 

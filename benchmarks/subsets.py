@@ -28,8 +28,8 @@ def few_labels(run: Run, source: Path, place: Path) -> Path:
     shots = run.shots or len(dataset.cases)
     order = np.random.default_rng(run.seed).permutation(len(dataset.cases))[:shots]
     for number in sorted(order.tolist()):
-        _copy(dataset.cases[number], place, run.every, _ignore(dataset))
-    _describe(dataset, place, run.every is not None)
+        copy_case(dataset.cases[number], place, run.every, _ignore(dataset))
+    describe(dataset, place, run.every is not None)
     return place
 
 
@@ -44,8 +44,8 @@ def few_images(source: Path, place: Path) -> Path:
     return place
 
 
-def _copy(case: Case, place: Path, every: int | None, ignore: int) -> None:
-    """One case; with `every`, all slices but every n-th get the value of what nobody labelled."""
+def copy_case(case: Case, place: Path, every: int | None = None, ignore: int = 0) -> None:
+    """One case in nnU-Net's layout; with `every`, all slices but every n-th get the value of what nobody labelled."""
     images, labels = place / "imagesTr", place / "labelsTr"
     images.mkdir(parents=True, exist_ok=True)
     labels.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,8 @@ def _copy(case: Case, place: Path, every: int | None, ignore: int) -> None:
     write_label(mask, volume, target)
 
 
-def _describe(dataset: Dataset, place: Path, sparse: bool) -> None:
+def describe(dataset: Dataset, place: Path, sparse: bool = False) -> None:
+    """Write `dataset.json` with the names of classes and channels, where the classes have names."""
     names = {name: value for value, name in dataset.class_names.items()}
     if not names:
         return

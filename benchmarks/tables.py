@@ -38,6 +38,9 @@ PEERS = """nnU-Net v2 plans and preprocesses the same labelled cases (not counte
 clock that `masg-sam train` took with its defaults, its learning rate falling to zero until then, and predicts as it
 does by default: `3d_fullres` for scans, `2d` for pictures, and `2d` for scans as "nnU-Net 2d". masg-sam is the run
 above."""
+UNLABELLED = """Trained twice with the defaults: on the labelled scans, and then on them and on the masks that the
+first model gave to scans without labels. Minutes are of both trainings. **Self-training uses more images than any
+other row.**"""
 
 
 def write(results: Path, out: Path) -> None:
@@ -61,6 +64,8 @@ def write(results: Path, out: Path) -> None:
         sections.append(shots("Labels", "![Dice against labelled cases](shots.svg)", studies["shots"]))
     if studies["sparse"]:
         sections.append(shots("Labelled slices of one scan", "", studies["sparse"]))
+    if studies["unlabelled"]:
+        sections.append(methods(title("unlabelled"), UNLABELLED, studies["unlabelled"]))
     if studies["published"]:
         sections.append(whole(title("published"), studies["published"]))
     sections.append(origin(records))

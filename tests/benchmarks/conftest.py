@@ -35,13 +35,15 @@ def script(scripts: None) -> Callable[[str], ModuleType]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four labelled scans and three test scans, as LA lies on disk."""
+    """Four labelled scans, three test scans and three without labels, as LA lies on disk."""
     root = tmp_path / "data" / "la4"
     for part, count in (("Tr", 4), ("Ts", 3)):
         for i in range(count):
             image, label = blobs(i, shape=(40, 36, 24))
             write_scan(root / f"images{part}" / f"s{i}_0000.nii.gz", image)
             write_scan(root / f"labels{part}" / f"s{i}.nii.gz", label)
+    for i in range(3):
+        write_scan(root / "imagesUn" / f"u{i}_0000.nii.gz", blobs(i, shape=(40, 36, 24))[0])
     facts = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "atrium": 1}, "file_ending": ".nii.gz"}
     (root / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
     return root.parent

@@ -29,7 +29,7 @@ def main(script: Script, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     commands, run, nnunet = script("commands"), script("run"), script("nnunet")
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name in ("unet.py", "nnunet.py"):
+    for name in ("unet.py", "nnunet.py", "self_training.py"):
         (tools / name).write_text(FAKE.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(commands, "HERE", tools)
     for module in (commands, run):
@@ -71,6 +71,7 @@ def test_every_study_runs_quickly(main: Main, script: Script, tmp_path: Path) ->
     text = out.read_text(encoding="utf-8")
     assert "| LA, 4 scans | nnU-Net 2d | 1 | 0.500 |" in text and "every 20th slice" in text and "cut down" in text
     assert "| LA, 4 scans | without drift term | 1 | 0.500 | 0.20 |" in text
+    assert "**Self-training uses more images" in text
     assert "CPU min" in text and (tmp_path / "shots.svg").stat().st_size > 1000
 
 
@@ -170,6 +171,20 @@ def test_peers_get_the_minutes_of_masg_sam(main: Main, tmp_path: Path) -> None:
     assert records["peers/la4-nnU-Net-3"]["command"].endswith("21.06 minutes")
 
 
+def test_self_training_is_two_trainings(main: Main, script: Script, tmp_path: Path) -> None:
+    """The second one on what the first one's masks were joined to; both count."""
+    records = main("--study", "unlabelled", "--methods", "self-training", "--seeds", "1")
+    record, own = records["unlabelled/la4-self-training-1"], tmp_path / "work/unlabelled/la4-self-training-1"
+    first, second = calls(tmp_path, "train")
+    assert [first[1], second[1]] == [str(tmp_path / "data/la4"), str(own / "joined")]
+    assert first[4:] == second[4:] == ["--training.seed", "1"]
+    guess, test = calls(tmp_path, "predict")
+    assert guess[1:] == [str(own / "teacher"), str(tmp_path / "data/la4/imagesUn"), "--out", str(own / "guesses")]
+    assert test[1:3] == [str(own / "run"), str(tmp_path / "data/la4/imagesTs")]
+    both = record["teach"]["minutes"] + record["train"]["minutes"]
+    assert script("records").costs([record], "minutes") == pytest.approx(both)
+
+
 def test_vectors_from_a_file_where_they_name_every_class(
     main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,8 +220,9 @@ def test_every_study_names_what_exists(script: Script) -> None:
 def test_the_tools_themselves(data: Path, tmp_path: Path, recipe: Path) -> None:
     """Training, prediction and evaluation as processes, through ours and through the U-Net's."""
     folders = ["--data", str(data), "--work", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
-    asked = ["--datasets", "la4", "--quick", "--config", str(recipe), "--study", "terms", "modules"]
-    command = [sys.executable, str(BENCHMARKS / "run.py"), *folders, *asked, "--methods", "without drift term", "U-Net"]
+    asked = ["--datasets", "la4", "--quick", "--config", str(recipe), "--study", "terms", "modules", "unlabelled"]
+    methods = ["--methods", "without drift term", "U-Net", "self-training"]
+    command = [sys.executable, str(BENCHMARKS / "run.py"), *folders, *asked, *methods]
     result = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert result.returncode == 0, result.stderr
     ours = json.loads((tmp_path / "results/terms/la4-without-drift-term-0.json").read_text(encoding="utf-8"))
@@ -215,3 +231,5 @@ def test_the_tools_themselves(data: Path, tmp_path: Path, recipe: Path) -> None:
     assert ours["train"]["peak_gb"] > 0.1 and ours["train"]["cpu_minutes"] > 0.01
     unet = json.loads((tmp_path / "results/modules/la4-U-Net-0.json").read_text(encoding="utf-8"))
     assert unet["facts"]["weights"] == "random values" and unet["diagnostics"] == {}
+    taught = json.loads((tmp_path / "results/unlabelled/la4-self-training-0.json").read_text(encoding="utf-8"))
+    assert taught["trained_on"] == ["s0", "s1", "s2", "s3", "u0", "u1"] and {"teach", "guess", "train"} < taught.keys()
