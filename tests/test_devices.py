@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from masg_sam.devices import mixed_precision, resolve_device, resolve_precision
+from masg_sam.devices import memory_format, mixed_precision, resolve_device, resolve_precision
 from masg_sam.errors import ConfigError
 
 
@@ -84,3 +84,9 @@ def test_prediction_computes_in_bfloat16_where_training_would(
     one = torch.ones(2, 2)
     with mixed_precision(precision, one.device):
         assert (one @ one).dtype == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1"])
+def test_channels_come_last_but_on_apples(device: str) -> None:
+    assert memory_format(torch.device(device)) is torch.channels_last
+    assert memory_format(torch.device("mps")) is torch.contiguous_format

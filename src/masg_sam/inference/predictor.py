@@ -21,7 +21,7 @@ from masg_sam.data.slices import (
 )
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
-from masg_sam.devices import mixed_precision
+from masg_sam.devices import memory_format, mixed_precision
 from masg_sam.errors import ImageError
 from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions
 from masg_sam.inference.planes import LEAST_DEPTH, OtherPlanes
@@ -85,7 +85,7 @@ class Predictor:
         precision: str = "fp32",
     ) -> None:
         self.network, self.task = network.to(device).eval(), task
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=memory_format(torch.device(device)))  # type: ignore[call-overload]
         self.device, self.batch_size, self.precision = device, batch_size, precision
 
     @torch.inference_mode()

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Subset, default_collate
 
 from masg_sam.config import TrainingConfig
 from masg_sam.data.dataset import AlternatingPlanes
+from masg_sam.devices import memory_format
 from masg_sam.errors import TrainingError
 from masg_sam.models.masg_sam import MasgSamNetwork, MasgSamOutput
 from masg_sam.models.sam.encoder import EncoderFeatures
@@ -63,7 +64,8 @@ class Trainer:
         self.frozen = not any(p.requires_grad for p in network.encoder.parameters())
         if self.frozen:
             network.adapter.requires_grad_(False)  # what the encoder sees once must stay what it sees
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions like it
+        self.memory_format = memory_format(self.accelerator.device)
+        network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         groups = parameter_groups(network, config)
         self.peaks = [group["lr"] for group in groups]
         optimizer = AdamW(groups, weight_decay=config.weight_decay)
@@ -138,7 +140,7 @@ class Trainer:
 
     def _forward(self, batch: dict[str, Any], progress: float) -> MasgSamOutput:
         prompts = Prompts(**{k: batch[k] for k in ("points", "kinds", "classes", "masks", "has_mask")})
-        images = batch["image"].contiguous(memory_format=torch.channels_last)
+        images = batch["image"].contiguous(memory_format=self.memory_format)
         if "taps" not in batch:
             return self.network(images, prompts, progress)
         encoded = EncoderFeatures(tuple(batch["taps"]), batch["neck"])
