@@ -80,10 +80,13 @@ def headline(records: Sequence[Record]) -> str:
         runs, plain = (groups.get((dataset, method), []) for method in (REFERENCE, PLAIN))
         if runs:
             dice = [spread(values(of, "dice")) for of in (runs, plain)]
-            cost = [number(costs(runs, "minutes"), 0), number(average(run["train"].get("peak_gb") for run in runs), 1)]
+            cost = [
+                number(costs(runs, "cpu_minutes"), 0),
+                number(average(run["train"].get("peak_gb") for run in runs), 1),
+            ]
             commits = ", ".join(dict.fromkeys(run["commit"] for run in [*runs, *plain]))
             rows.append([DATASETS[dataset].title, ", ".join(runs[0]["classes"]), *dice, *cost, commits])
-    heads = ["labelled", "classes", "Dice", "Dice, plain decoder", "training, minutes", "GB", "commit"]
+    heads = ["labelled", "classes", "Dice", "Dice, plain decoder", "training, CPU minutes", "GB", "commit"]
     return table(heads, rows)
 
 
