@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_sets import DATASETS
+from self_training import LIST
 from studies import FROM_SCRATCH, NNUNET, REFERENCE, SELF_TRAINED, VECTORS, Run
 from subsets import few_images
 
@@ -61,9 +62,9 @@ def steps(run: Run, place: Place, training: Path, images: Path) -> dict[str, lis
     """
     if run.method in NNUNET:
         return nnunet_steps(run, place, training, images)
-    own = place.folder(run)
     if run.method == SELF_TRAINED:
         return self_training_steps(run, place, training, images)
+    own = place.folder(run)
     program = [sys.executable, str(HERE / "unet.py")] if run.method == FROM_SCRATCH else MASG_SAM
     return {
         "train": train_step(run, place, program, training, own / "run"),
@@ -86,12 +87,12 @@ def self_training_steps(run: Run, place: Place, training: Path, images: Path) ->
         raise SystemExit(f"{run.dataset} has no images without labels")
     others = few_images(place.data / unlabelled, own / "others") if place.quick else place.data / unlabelled
     teacher, guesses, joined, folder, masks = (own / name for name in ("teacher", "guesses", "joined", "run", "masks"))
-    join = [sys.executable, str(HERE / "self_training.py"), str(training), str(others), str(guesses)]
+    join = str(HERE / "self_training.py")
     return {
         "teach": train_step(run, place, MASG_SAM, training, teacher),
         "guess": [*MASG_SAM, "predict", str(teacher), str(others), "--out", str(guesses)],
-        "join": [*join, "--out", str(joined)],
-        "train": train_step(run, place, MASG_SAM, joined, folder),
+        "join": [sys.executable, join, str(training), str(others), str(guesses), "--out", str(joined)],
+        "train": train_step(run, place, MASG_SAM, joined / LIST, folder),
         "predict": [*MASG_SAM, "predict", str(folder), str(images), "--out", str(masks)],
     }
 
@@ -125,6 +126,7 @@ def typed(run: Run, place: Place, train: str) -> str:
     if run.method in NNUNET:
         return f"nnUNetv2_train (benchmarks/nnunet.py), {minutes(run, place)} minutes"
     recipe = ["--config", place.config.name] if place.config else []
+    train = f"{train} and its self-trained masks" if run.method == SELF_TRAINED else train
     return " ".join(["masg-sam train", train, "--out RUN", *recipe, *run.flags(place.quick)])
 
 

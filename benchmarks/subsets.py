@@ -28,7 +28,7 @@ def few_labels(run: Run, source: Path, place: Path) -> Path:
     shots = run.shots or len(dataset.cases)
     order = np.random.default_rng(run.seed).permutation(len(dataset.cases))[:shots]
     for number in sorted(order.tolist()):
-        copy_case(dataset.cases[number], place, run.every, _ignore(dataset))
+        _copy(dataset.cases[number], place, run.every, _ignore(dataset))
     describe(dataset, place, run.every is not None)
     return place
 
@@ -44,8 +44,8 @@ def few_images(source: Path, place: Path) -> Path:
     return place
 
 
-def copy_case(case: Case, place: Path, every: int | None = None, ignore: int = 0) -> None:
-    """One case in nnU-Net's layout; with `every`, all slices but every n-th get the value of what nobody labelled."""
+def _copy(case: Case, place: Path, every: int | None, ignore: int) -> None:
+    """One case; with `every`, all slices but every n-th get the value of what nobody labelled."""
     images, labels = place / "imagesTr", place / "labelsTr"
     images.mkdir(parents=True, exist_ok=True)
     labels.mkdir(parents=True, exist_ok=True)

@@ -176,11 +176,12 @@ def test_self_training_is_two_trainings(main: Main, script: Script, tmp_path: Pa
     records = main("--study", "unlabelled", "--methods", "self-training", "--seeds", "1")
     record, own = records["unlabelled/la4-self-training-1"], tmp_path / "work/unlabelled/la4-self-training-1"
     first, second = calls(tmp_path, "train")
-    assert [first[1], second[1]] == [str(tmp_path / "data/la4"), str(own / "joined")]
+    assert [first[1], second[1]] == [str(tmp_path / "data/la4"), str(own / "joined/cases.json")]
     assert first[4:] == second[4:] == ["--training.seed", "1"]
     guess, test = calls(tmp_path, "predict")
     assert guess[1:] == [str(own / "teacher"), str(tmp_path / "data/la4/imagesUn"), "--out", str(own / "guesses")]
     assert test[1:3] == [str(own / "run"), str(tmp_path / "data/la4/imagesTs")]
+    assert "self-trained masks" in record["command"]
     both = record["teach"]["minutes"] + record["train"]["minutes"]
     assert script("records").costs([record], "minutes") == pytest.approx(both)
 

@@ -9,6 +9,7 @@ import pytest
 from support import blobs, write_scan
 
 from masg_sam.data.layouts import find_training_cases
+from masg_sam.errors import LayoutError
 
 Join = Callable[[Path], None]
 
@@ -25,25 +26,27 @@ def join(script: Callable[[str], ModuleType], data: Path, tmp_path: Path) -> Joi
 
 def test_masks_join_the_labels(join: Join, data: Path, tmp_path: Path) -> None:
     join(tmp_path / "joined")
-    before, after = find_training_cases(data / "la4"), find_training_cases(tmp_path / "joined")
+    before, after = find_training_cases(data / "la4"), find_training_cases(tmp_path / "joined/cases.json")
     assert [case.name for case in after.cases] == ["s0", "s1", "s2", "s3", "u0", "u1", "u2"]
     assert after.class_names == before.class_names and after.channel_names == before.channel_names
     for case, origin in (
         (after.cases[0], data / "la4/labelsTr/s0.nii.gz"),
         (after.cases[5], tmp_path / "masks/u1.nii.gz"),
     ):
-        assert case.label.read_bytes() == origin.read_bytes()
+        assert case.label == origin
 
 
 def test_a_scan_is_not_both(join: Join, data: Path, tmp_path: Path) -> None:
     others = data / "la4/imagesUn"
     shutil.copy(others / "u0_0000.nii.gz", others / "s2_0000.nii.gz")
-    with pytest.raises(SystemExit, match="s2: labelled, and among the images without labels"):
-        join(tmp_path / "joined")
-    assert not (tmp_path / "joined").exists()
+    shutil.copy(tmp_path / "masks/u0.nii.gz", tmp_path / "masks/s2.nii.gz")
+    join(tmp_path / "joined")
+    with pytest.raises(LayoutError, match="s2"):
+        find_training_cases(tmp_path / "joined/cases.json")
 
 
 def test_an_image_without_a_mask_is_told(join: Join, tmp_path: Path) -> None:
     (tmp_path / "masks/u1.nii.gz").unlink()
-    with pytest.raises(SystemExit, match="u1"):
+    with pytest.raises(SystemExit, match="no mask of u1"):
         join(tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()

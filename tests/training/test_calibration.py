@@ -94,9 +94,13 @@ def test_image_and_label_turn_together_within_the_slices(make_task: Make, plane:
     assert (middle & (target == 2)).sum() > 0.6 * (target == 2).sum()
 
 
-def test_calibration_of_a_trained_model(make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_calibration_of_a_trained_model(
+    make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path, precision: str
+) -> None:
     data = make_dataset(cases=2)
-    config = override(tiny, {"training.steps": 100, "training.lr": 3e-3, "training.calibration": 6})
+    settings = {"training.steps": 100, "training.lr": 3e-3, "training.calibration": 6}
+    config = override(tiny, settings | {"training.precision": precision})
     model = train(data, tmp_path / "run", config)
     assert model.quality is not None and model.quality.calibration.cases <= 6
     assert model.quality.familiarity.limit > 0 and model.quality.always == (True,)
