@@ -13,6 +13,7 @@ from masg_sam.models.sam.tiny_vit import (
     WindowAttention,
     _from_windows,
     _to_windows,
+    window_side,
 )
 
 
@@ -79,12 +80,13 @@ def by_hand(attention: WindowAttention, x: torch.Tensor, rows: int, columns: int
         scores = query @ key.T / depth**0.5
         for i, (r, c) in enumerate(places):
             for j, (s, d) in enumerate(places):
-                scores[i, j] += attention.attention_biases[h, abs(r - s) * attention.window + abs(c - d)]
+                down, across = (min(abs(n), attention.window - 1) for n in (r - s, c - d))
+                scores[i, j] += attention.attention_biases[h, down * attention.window + across]
         heads.append(scores.softmax(-1) @ value)
     return attention.proj(torch.cat(heads, 1))[None]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(3, 3), (2, 3), (1, 2)])
+@pytest.mark.parametrize(("rows", "columns"), [(3, 3), (2, 3), (1, 2), (4, 3), (2, 5)])
 @torch.no_grad()
 def test_window_attention_by_hand(rows: int, columns: int) -> None:
     torch.manual_seed(0)
@@ -104,3 +106,39 @@ def test_a_grid_smaller_than_the_window_is_one_window_without_padding() -> None:
     attended = tokens + block.attn(tokens.reshape(1, 15, 8), (3, 5)).view(1, 3, 5, 8)
     tokens = block.local_conv(attended.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     torch.testing.assert_close(block(x), (tokens + block.mlp(tokens)).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "window", "side"),
+    [
+        (9, 14, 9),  # a smaller grid is one window
+        (16, 14, 16),  # and so is a slightly larger one: two of 14 would be nearly half padding
+        (21, 14, 21),
+        (22, 14, 11),
+        (28, 14, 14),
+        (32, 14, 16),
+        (64, 14, 14),  # of SAM's 1024 pixels, as MobileSAM was trained: 70 with its padding
+        (128, 7, 7),
+        (64, 7, 7),
+    ],
+)
+def test_windows_fit_the_grid(tokens: int, window: int, side: int) -> None:
+    assert window_side(tokens, window) == side
+
+
+@given(st.integers(1, 200), st.sampled_from([7, 14]))
+def test_little_of_a_grid_is_padding(tokens: int, window: int) -> None:
+    side = window_side(tokens, window)
+    assert side <= 1.5 * window
+    assert -tokens % side <= 0.2 * tokens
+
+
+@torch.no_grad()
+def test_the_last_columns_of_a_wide_image_attend_to_the_others(encoder: TinyVit) -> None:
+    """256 pixels are 16 tokens, two more than the window: they must not be left alone with padding."""
+    torch.manual_seed(0)
+    block = TinyVitBlock(8, 2, 14)
+    x = torch.randn(1, 8, 12, 16)
+    other = x.clone()
+    other[..., 0] += torch.randn(1, 8, 12)
+    assert not torch.equal(block(x)[..., -1], block(other)[..., -1])

@@ -8,6 +8,7 @@ Module names follow the published checkpoints.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import cast
 
@@ -23,6 +24,8 @@ DEPTHS = (2, 2, 6, 2)
 HEADS = (2, 4, 5, 10)
 WINDOWS = (7, 7, 14, 7)
 STRIDES = (4, 8, 16, 16)
+LARGEST = 1.5  # window, as a multiple of that it was trained with
+PADDING = 0.1  # of the grid's side, with which windows still fit
 
 
 class MBConv(nn.Module):
@@ -83,7 +86,7 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
-        self.register_buffer("offsets", _offset_index(window), persistent=False)
+        self.register_buffer("offsets", _offset_index((window, window), window), persistent=False)
 
     def forward(self, x: Tensor, shape: tuple[int, int]) -> Tensor:
         """Windows ``N x (rows columns) x C`` to the same; ``shape`` is their rows and columns."""
@@ -98,9 +101,7 @@ class WindowAttention(nn.Module):
     def _offsets_of(self, shape: tuple[int, int]) -> Tensor:
         if shape == (self.window, self.window):
             return self.offsets
-        inside = torch.arange(self.window**2, device=self.offsets.device).view(self.window, self.window)
-        inside = inside[: shape[0], : shape[1]].flatten()
-        return self.offsets[inside][:, inside]
+        return _offset_index(shape, self.window).to(self.offsets.device)
 
 
 class Mlp(nn.Module):
@@ -140,7 +141,7 @@ class TinyVitBlock(nn.Module):
         """``B x C x H x W`` to the same shape."""
         height, width = x.shape[2:]
         tokens = x.permute(0, 2, 3, 1)  # B x H x W x C
-        shape = (min(height, self.attn.window), min(width, self.attn.window))
+        shape = (window_side(height, self.attn.window), window_side(width, self.attn.window))
         windows, grid = _to_windows(tokens, shape)
         tokens = tokens + _from_windows(self.attn(windows, shape), shape, grid)[:, :height, :width]
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -161,9 +162,9 @@ class TinyVit(SamEncoder):
     """MobileSAM's image encoder.
 
     Taps are the outputs of the four stages: 64 channels at stride 4, 128 at 8, 160 at 16, 320 at 16. There
-    is no absolute position table, so any size that is a multiple of 32 works. A grid smaller than the window
-    makes one window of its own size; else it is zero-padded to whole windows, so that multiples of 224 pixels
-    are the cheapest for their area.
+    is no absolute position table, so any size that is a multiple of 32 works. Attention windows are those it
+    was trained with where these fit the grid, as they do for 224, 448 and 1024 pixels; else windows of nearly
+    their size that do (see :func:`window_side`).
     """
 
     tap_channels = WIDTHS
@@ -217,11 +218,28 @@ def _stage(index: int) -> Stage:
     return Stage(blocks, PatchMerging(width, WIDTHS[index + 1], stride))
 
 
-def _offset_index(window: int) -> Tensor:
-    """Index into the bias table for each pair of tokens: ``window^2 x window^2``."""
-    row, column = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+def window_side(tokens: int, window: int) -> int:
+    """Side of the attention windows along one axis of the grid.
+
+    Zero-padding to whole windows, as published, would leave the last 2 of 16 tokens alone with 12 of padding.
+
+    Args:
+        tokens: of the grid along the axis.
+        window: side that the encoder was trained with.
+    """
+    if tokens <= LARGEST * window:
+        return tokens
+    if -tokens % window <= PADDING * tokens:
+        return window
+    return math.ceil(tokens / round(tokens / window))
+
+
+def _offset_index(shape: tuple[int, int], window: int) -> Tensor:
+    """Index into the bias table for each pair of a window's tokens; the table's last offset serves those beyond it."""
+    row, column = torch.meshgrid(torch.arange(shape[0]), torch.arange(shape[1]), indexing="ij")
     row, column = row.flatten(), column.flatten()
-    return (row[:, None] - row).abs() * window + (column[:, None] - column).abs()
+    down, across = (row[:, None] - row).abs(), (column[:, None] - column).abs()
+    return down.clamp(max=window - 1) * window + across.clamp(max=window - 1)
 
 
 def _to_windows(tokens: Tensor, shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
