@@ -111,7 +111,7 @@ def test_how_many_planes(cases: list[CaseSummary], planes: int | None, expected:
 def test_pictures_are_scaled_to_their_longest_side() -> None:
     assert plan_grid([picture(500, 500), picture(600, 800)], Config()) == plan_grid([picture(5, 5)], Config())
     one = plan_grid([picture(300, 600)], Config())
-    assert (one.size, one.pixel, one.plane) == ((128, 224), 0.0, "axial")
+    assert (one.size, one.pixel, one.plane) == ((160, 320), 0.0, "axial")
     assert plan_grid([picture(300, 600)], settings(data__size=64)).size == (32, 64)
 
 

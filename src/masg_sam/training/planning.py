@@ -16,7 +16,8 @@ from masg_sam.data.labels import IGNORED, LabelMap
 from masg_sam.data.slices import in_plane, round_up
 from masg_sam.data.task import PLANES, Task, choose_plane
 
-LEAST_SIDE, MOST_SIDE = 128, 224  # pixels of the longest side, when the user names none
+LEAST_SIDE, MOST_SIDE = 128, 224  # pixels of the longest side of a scan's slices, when the user names none
+PICTURE_SIDE = 320  # the same of pictures; see docs/explanation/what-was-tried.md
 ZOOM = 1.5  # a small slice is enlarged by this much, for SAM's decoder is coarse
 MOST_ZOOM, MOST_ACROSS = 3.0, 512  # beyond them finer pixels show nothing new, or cost too much
 LEAST_WIDTH = 10.0  # input pixels across the smallest class; see docs/explanation/what-was-tried.md
@@ -51,7 +52,7 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
 
     Scans keep one pixel size in mm, so that an organ has the same size in every scan. Their longest side is
     enlarged by 1.5, within 128 to 224 pixels. Where that leaves the smallest class fewer than 10 pixels wide, pixels
-    are made finer, and the input is a window on the slice. Pictures are scaled to 224 pixels on their longest side.
+    are made finer, and the input is a window on the slice. Pictures are scaled to 320 pixels on their longest side.
 
     Args:
         cases: what the check found of each case.
@@ -60,7 +61,7 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
     """
     wanted = config.data.size
     if all(case.picture for case in cases):
-        longest = float(wanted or MOST_SIDE)
+        longest = float(wanted or PICTURE_SIDE)
         sides = np.array([[longest * n / max(case.shape[1:]) for n in case.shape[1:]] for case in cases])
         return Grid(PLANES[0], 0.0, _canvas(sides))
     plane = config.data.plane if config.data.plane != "auto" else choose_plane([c.spacing for c in cases])
