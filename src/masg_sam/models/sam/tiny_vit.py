@@ -77,8 +77,6 @@ class WindowAttention(nn.Module):
         window: side of the window in tokens.
     """
 
-    offsets: Tensor
-
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
         self.heads, self.window = heads, window
@@ -86,7 +84,6 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
-        self.register_buffer("offsets", _offset_index((window, window), window), persistent=False)
 
     def forward(self, x: Tensor, shape: tuple[int, int]) -> Tensor:
         """Windows ``N x (rows columns) x C`` to the same; ``shape`` is their rows and columns."""
@@ -94,14 +91,10 @@ class WindowAttention(nn.Module):
         # Each head's query, key and value lie side by side: N x length x heads x 3d.
         qkv = self.qkv(self.norm(x)).view(n, length, self.heads, -1).transpose(1, 2)
         query, key, value = qkv.chunk(3, dim=-1)  # N x heads x length x d
-        bias = self.attention_biases[:, self._offsets_of(shape)]  # heads x length x length
+        offsets = _offset_index(shape, self.window, x.device)
+        bias = self.attention_biases[:, offsets]  # heads x length x length
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype)[None])
         return self.proj(out.transpose(1, 2).reshape(n, length, width))
-
-    def _offsets_of(self, shape: tuple[int, int]) -> Tensor:
-        if shape == (self.window, self.window):
-            return self.offsets
-        return _offset_index(shape, self.window).to(self.offsets.device)
 
 
 class Mlp(nn.Module):
@@ -234,9 +227,9 @@ def window_side(tokens: int, window: int) -> int:
     return math.ceil(tokens / round(tokens / window))
 
 
-def _offset_index(shape: tuple[int, int], window: int) -> Tensor:
+def _offset_index(shape: tuple[int, int], window: int, device: torch.device) -> Tensor:
     """Index into the bias table for each pair of a window's tokens; the table's last offset serves those beyond it."""
-    row, column = torch.meshgrid(torch.arange(shape[0]), torch.arange(shape[1]), indexing="ij")
+    row, column = torch.meshgrid(*(torch.arange(n, device=device) for n in shape), indexing="ij")
     row, column = row.flatten(), column.flatten()
     down, across = (row[:, None] - row).abs(), (column[:, None] - column).abs()
     return down.clamp(max=window - 1) * window + across.clamp(max=window - 1)
