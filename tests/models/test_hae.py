@@ -137,6 +137,17 @@ def test_gradients_reach_everything_once_gamma_has_opened() -> None:
     assert [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
 
 
+def test_levels_read_the_taps_and_do_not_train_them() -> None:
+    taps, embedding = inputs()
+    taps, embedding = tuple(tap.requires_grad_() for tap in taps), embedding.requires_grad_()
+    module = make()
+    with torch.no_grad():
+        module.gamma.fill_(1.0)
+    output = module(taps, embedding)
+    (output.embedding.square().sum() + sum(level.sum() for level in output.levels) + output.diversity).backward()
+    assert all(tap.grad is None for tap in taps) and embedding.grad.abs().sum() > 0
+
+
 def test_half_precision_keeps_its_losses_in_float32() -> None:
     taps, embedding = inputs()
     with torch.autocast("cpu", torch.bfloat16):

@@ -69,7 +69,9 @@ class Level(nn.Module):
 class HierarchicalAttention(nn.Module):
     """HAE: ``Z' = Z + gamma * W_o(sum_l alpha_l * V_l)``.
 
-    ``gamma`` is zero at the start, so training starts from SAM itself.
+    ``gamma`` is zero at the start, so training starts from SAM itself. The levels read the taps and do not train
+    them: a short way from the mask to the encoder's first blocks bends these towards the texture of a handful of
+    images, which is feature drift. See docs/explanation/what-was-tried.md.
 
     Args:
         tap_channels: channels of each encoder tap, fine to coarse.
@@ -95,7 +97,7 @@ class HierarchicalAttention(nn.Module):
             taps: encoder taps ``B x C_l x H/s_l x W/s_l``.
             embedding: SAM's embedding Z, ``B x 256 x H/16 x W/16``.
         """
-        levels = tuple(level(tap) for level, tap in zip(self.levels, taps, strict=True))
+        levels = tuple(level(tap.detach()) for level, tap in zip(self.levels, taps, strict=True))
         grid = (embedding.shape[2], embedding.shape[3])
         pooled = [F.adaptive_avg_pool2d(level, grid) for level in levels]  # each B x D x h x w
         query = self.query(embedding)  # B x D x h x w
