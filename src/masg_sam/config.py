@@ -48,7 +48,7 @@ class HaeConfig:
     """HAE, hierarchical attention enhancement."""
 
     enabled: Annotated[bool, Field(description="use HAE")] = True
-    width: Annotated[Positive, Field(description="channels of a level inside HAE")] = 32
+    width: Annotated[Positive, Field(description="channels of a level inside HAE")] = 128
     diversity_weight: Annotated[Weight, Field(description="weight of the diversity term")] = 0.05
     entropy_floor: Annotated[
         float, Field(ge=0, le=1, description="least entropy of the mean attention, as a part of its maximum")

@@ -5,7 +5,7 @@ import torch
 from transformers import SamMaskDecoderConfig
 from transformers.models.sam.modeling_sam import SamMaskDecoder
 
-from masg_sam.models.sam.decoder import Joint, MaskDecoder, apply_kernels
+from masg_sam.models.sam.decoder import MaskDecoder, apply_kernels
 
 WIDTH = 32
 
@@ -84,26 +84,10 @@ def test_levels_join_with_no_effect_at_first() -> None:
     with torch.no_grad():
         plain, joined = decoder(*arguments), decoder(*arguments, levels=levels)
         assert torch.equal(plain.logits, joined.logits)
-        decoder.join8.gamma.fill_(1.0)
+        decoder.join8.weight.normal_()
         assert not torch.equal(decoder(*arguments, levels=levels).features, plain.features)
         coarse = torch.randn(2, 5, 4, 6), torch.randn(2, 5, 4, 6)  # a ViT's levels all lie at stride 16
         assert decoder(*arguments, levels=coarse).features.shape == plain.features.shape
-
-
-def test_a_joint_by_hand() -> None:
-    joint = Joint(2, 1)
-    with torch.no_grad():
-        joint.mix.weight.copy_(torch.tensor([3.0, -1.0]).view(1, 2, 1, 1))
-        joint.mix.bias.fill_(4.0)
-        joint.gamma.fill_(0.5)
-        features, level = torch.full((1, 1, 4, 4), 10.0), torch.tensor([2.0, 5.0]).view(1, 2, 1, 1)
-        assert joint(features, level).unique().tolist() == [10 + 0.5 * (3 * 2 - 5 + 4)]
-
-
-def test_a_joint_opens_before_its_weights_learn() -> None:
-    joint = Joint(2, 3)
-    joint(torch.zeros(1, 3, 4, 4), torch.randn(1, 2, 4, 4)).sum().backward()
-    assert joint.gamma.grad.abs().sum() > 0 and not joint.mix.weight.grad.any()
 
 
 def test_a_shift_moves_the_class_tokens() -> None:
@@ -128,9 +112,6 @@ def test_items_of_a_batch_do_not_see_each_other() -> None:
 def test_gradients_reach_every_weight() -> None:
     decoder = MaskDecoder(sam_decoder(), 2, level_channels=5)
     levels = torch.randn(2, 5, 8, 12), torch.randn(2, 5, 16, 24)
-    with torch.no_grad():
-        decoder.join8.gamma.fill_(0.1)
-        decoder.join4.gamma.fill_(0.1)
     decoder(*inputs(points=2), levels=levels).logits.square().mean().backward()
     silent = [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.abs().sum()]
     assert silent == []

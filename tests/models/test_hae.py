@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from masg_sam.config import HaeConfig
-from masg_sam.models.hae import HierarchicalAttention
+from masg_sam.models.hae import FADE, REACH, HierarchicalAttention, confine
 
 CHANNELS = 16
 
@@ -137,19 +137,32 @@ def test_gradients_reach_everything_once_gamma_has_opened() -> None:
     assert [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
 
 
-def test_levels_read_the_taps_and_do_not_train_them() -> None:
-    taps, embedding = inputs()
-    taps, embedding = tuple(tap.requires_grad_() for tap in taps), embedding.requires_grad_()
-    module = make()
-    with torch.no_grad():
-        module.gamma.fill_(1.0)
-    output = module(taps, embedding)
-    (output.embedding.square().sum() + sum(level.sum() for level in output.levels) + output.diversity).backward()
-    assert all(tap.grad is None for tap in taps) and embedding.grad.abs().sum() > 0
-
-
 def test_half_precision_keeps_its_losses_in_float32() -> None:
     taps, embedding = inputs()
     with torch.autocast("cpu", torch.bfloat16):
         output = make()(taps, embedding)
     assert output.diversity.dtype == output.drift.dtype == torch.float32
+
+
+def test_levels_stay_near_the_coarse_mask() -> None:
+    logits = torch.zeros(1, 3, 24, 40)
+    logits[:, 0] = 50.0  # all background
+    logits[:, 2, 12, 20] = 100.0  # but for one cell
+    near = REACH - FADE  # the largest probability reaches 4 cells, and its edge is spread over 2 on either side
+    fine, coarse = confine((torch.ones(1, 2, 24, 40), torch.full((1, 2, 6, 10), 3.0)), logits)
+    row = fine[0, 1, 12]
+    assert row[20 - near : 21 + near].tolist() == pytest.approx([1.0] * (2 * near + 1))
+    assert row[20 + near + 1 : 20 + near + 5].tolist() == pytest.approx([0.8, 0.6, 0.4, 0.2])
+    assert not row[: 20 - REACH - FADE].any() and not row[21 + REACH + FADE :].any()
+    assert coarse.shape == (1, 2, 6, 10) and coarse[0, 0, 3, 5] == pytest.approx(3.0) and not coarse[0, 0, 0].any()
+
+
+def test_levels_reach_the_border_of_the_image_in_full() -> None:
+    (level,) = confine((torch.ones(1, 1, 16, 16),), torch.tensor([-50.0, 50.0]).view(1, 2, 1, 1).expand(1, 2, 16, 16))
+    torch.testing.assert_close(level, torch.ones(1, 1, 16, 16))
+
+
+def test_what_confines_the_levels_is_not_trained_by_them() -> None:
+    logits, level = torch.randn(1, 2, 16, 16, requires_grad=True), torch.randn(1, 3, 16, 16, requires_grad=True)
+    confine((level,), logits)[0].sum().backward()
+    assert logits.grad is None and level.grad.abs().sum() > 0

@@ -130,6 +130,26 @@ def test_progress_opens_the_gates_differently(make_network: Make) -> None:
     assert torch.equal(late, default)  # prediction is the end of training
 
 
+def test_levels_join_the_second_pass_near_what_the_first_one_found(make_network: Make) -> None:
+    network = make_network().eval()
+    with torch.no_grad():
+        for joint in (network.decoder.join8, network.decoder.join4):
+            joint.weight.normal_()
+        joined = network(pixels())
+        network.hae = None  # whose gamma is zero still: the embedding is the same without it
+        without = network(pixels())
+    torch.testing.assert_close(joined.coarse[0], without.coarse[0])  # the first pass has no levels
+    assert (joined.coarse[1] - without.coarse[1]).abs().max() > 1e-3
+
+
+def test_levels_join_a_single_pass_everywhere(make_network: Make) -> None:
+    network = make_network(decoder__passes=1).eval()
+    with torch.no_grad():
+        before = network(pixels()).coarse[0]
+        network.decoder.join4.weight.normal_()
+        assert (network(pixels()).coarse[0] - before).abs().max() > 1e-3
+
+
 def test_levels_that_join_are_those_nearest_to_their_stride(make_network: Make) -> None:
     network = make_network().eval()
     hae = network(pixels()).hae

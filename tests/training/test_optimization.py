@@ -82,8 +82,7 @@ def test_each_weight_has_one_learning_rate(make_network: Make) -> None:
     assert new == {"adapter", "hae", "dsf", "bfe", "decoder", "prompt_encoder"}
     of_decoder = {name for name in groups[3.0] if name.startswith(("decoder.", "prompt_encoder."))}
     tags = {f"prompt_encoder.{tag}.weight" for tag in ("class_tag", "mask_tag")}
-    joints = {f"decoder.join{s}.{kind}" for s in (4, 8) for kind in ("mix.weight", "mix.bias", "gamma")}
-    assert of_decoder == tags | joints
+    assert of_decoder == tags | {f"decoder.join{s}.{kind}" for s in (4, 8) for kind in ("weight", "bias")}
 
 
 def test_what_is_frozen_is_in_no_group(make_network: Make) -> None:

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from masg_sam.config import HaeConfig
-from masg_sam.models.sam.layers import LayerNorm2d
+from masg_sam.models.sam.layers import LayerNorm2d, resize
+
+REACH, FADE = 4, 2  # cells of the coarse mask: how far beyond it the levels go, and over how many more they fade
 
 
 class HaeOutput(NamedTuple):
@@ -69,9 +71,7 @@ class Level(nn.Module):
 class HierarchicalAttention(nn.Module):
     """HAE: ``Z' = Z + gamma * W_o(sum_l alpha_l * V_l)``.
 
-    ``gamma`` is zero at the start, so training starts from SAM itself. The levels read the taps and do not train
-    them: a short way from the mask to the encoder's first blocks bends these towards the texture of a handful of
-    images, which is feature drift. See docs/explanation/what-was-tried.md.
+    ``gamma`` is zero at the start, so training starts from SAM itself.
 
     Args:
         tap_channels: channels of each encoder tap, fine to coarse.
@@ -97,7 +97,7 @@ class HierarchicalAttention(nn.Module):
             taps: encoder taps ``B x C_l x H/s_l x W/s_l``.
             embedding: SAM's embedding Z, ``B x 256 x H/16 x W/16``.
         """
-        levels = tuple(level(tap.detach()) for level, tap in zip(self.levels, taps, strict=True))
+        levels = tuple(level(tap) for level, tap in zip(self.levels, taps, strict=True))
         grid = (embedding.shape[2], embedding.shape[3])
         pooled = [F.adaptive_avg_pool2d(level, grid) for level in levels]  # each B x D x h x w
         query = self.query(embedding)  # B x D x h x w
@@ -128,3 +128,21 @@ class HierarchicalAttention(nn.Module):
         mean = attention.float().mean((0, 2, 3))  # L
         entropy = -(mean * (mean + 1e-8).log()).sum() / math.log(levels)
         return cosines[:, off_diagonal].square().mean() + F.relu(self.config.entropy_floor - entropy)
+
+
+def confine(levels: tuple[Tensor, ...], coarse: Tensor) -> tuple[Tensor, ...]:
+    """Levels faded out where no class is near: the embedding says where, the levels say how exactly.
+
+    Fine levels by themselves take the texture of a handful of images for the structure, far away from it too.
+
+    Args:
+        levels: ``B x D x . x .`` each, of any resolution.
+        coarse: logits of the first pass, background first, ``B x K+1 x H/4 x W/4``; it is not trained by this.
+
+    Returns:
+        The levels times a weight in 0..1 for each position: the foreground's largest probability within reach.
+    """
+    foreground = 1 - coarse.detach().float().softmax(1)[:, :1]
+    reach = F.max_pool2d(foreground, 2 * REACH + 1, stride=1, padding=REACH)
+    weight = F.avg_pool2d(reach, 2 * FADE + 1, stride=1, padding=FADE, count_include_pad=False)  # B x 1 x H/4 x W/4
+    return tuple(level * resize(weight.to(level.dtype), level.shape[-2:]) for level in levels)

@@ -11,7 +11,7 @@ from masg_sam.config import ModelConfig
 from masg_sam.models.bfe import BfeOutput, BoundaryEnhancement
 from masg_sam.models.dsf import DsfOutput, SemanticFusion
 from masg_sam.models.fpn import PlainDecoder
-from masg_sam.models.hae import HaeOutput, HierarchicalAttention
+from masg_sam.models.hae import HaeOutput, HierarchicalAttention, confine
 from masg_sam.models.sam.decoder import DecoderOutput, MaskDecoder, apply_kernels
 from masg_sam.models.sam.encoder import EncoderFeatures
 from masg_sam.models.sam.prompts import PromptEncoder, Prompts
@@ -164,7 +164,7 @@ class MasgSamNetwork(nn.Module):
         hae: HaeOutput | None,
         dsf: DsfOutput | None,
     ) -> list[DecoderOutput]:
-        """One or two passes; the second sees the soft mask of the first as a dense prompt."""
+        """One or two passes; the second sees the soft mask of the first as a dense prompt, and the levels near it."""
         grid = (embedding.shape[2], embedding.shape[3])
         position = self.prompt_encoder.position(grid)
         sparse = self.prompt_encoder.sparse(prompts, size)
@@ -172,15 +172,15 @@ class MasgSamNetwork(nn.Module):
         semantic = dsf.dense if dsf is not None else 0
         shift = dsf.token_shift if dsf is not None else None
         levels = self._levels(hae)
-        passes = [self.decoder(embedding, position, sparse, dense + semantic, shift, levels)]
-        if self.config.decoder.passes == 2:
-            coarse = passes[0].logits
-            margin = coarse[:, 1:] - coarse[:, :1]  # log odds against the background
-            guided = self.prompt_encoder.mask_features(margin, grid).mean(1)
-            passes.append(self.decoder(embedding, position, sparse, guided + semantic, shift, levels))
-        return passes
+        if self.config.decoder.passes == 1:
+            return [self.decoder(embedding, position, sparse, dense + semantic, shift, levels)]
+        first = self.decoder(embedding, position, sparse, dense + semantic, shift)
+        margin = first.logits[:, 1:] - first.logits[:, :1]  # log odds against the background
+        guided = self.prompt_encoder.mask_features(margin, grid).mean(1)
+        near = confine(levels, first.logits) if levels is not None else None
+        return [first, self.decoder(embedding, position, sparse, guided + semantic, shift, near)]
 
-    def _levels(self, hae: HaeOutput | None) -> tuple[Tensor, Tensor] | None:
+    def _levels(self, hae: HaeOutput | None) -> tuple[Tensor, ...] | None:
         """The levels to join at strides 8 and 4: the nearest that the encoder has."""
         if hae is None:
             return None

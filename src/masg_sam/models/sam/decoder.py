@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamMaskDecoder
 
-from masg_sam.models.sam.layers import resize
+from masg_sam.models.sam.layers import resize, zeroed
 
 
 class DecoderOutput(NamedTuple):
@@ -24,27 +24,6 @@ class DecoderOutput(NamedTuple):
     logits: Tensor
     features: Tensor
     kernels: Tensor
-
-
-class Joint(nn.Module):
-    """A level on its way into the decoder's features: ``gamma * W(level)``, ``gamma`` zero at the start.
-
-    One factor a channel opens slowly; weights that start at zero themselves soon let the texture of a handful of
-    images through. See docs/explanation/what-was-tried.md.
-
-    Args:
-        channels: channels of the level.
-        out_channels: channels of the features.
-    """
-
-    def __init__(self, channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.mix = nn.Conv2d(channels, out_channels, 1)
-        self.gamma = nn.Parameter(torch.zeros(out_channels, 1, 1))
-
-    def forward(self, features: Tensor, level: Tensor) -> Tensor:
-        """Features ``B x C x H x W`` with a level ``B x D x h x w`` of any resolution added."""
-        return features + self.gamma * resize(self.mix(level), features.shape[-2:])
 
 
 class MaskDecoder(nn.Module):
@@ -68,8 +47,8 @@ class MaskDecoder(nn.Module):
         self.transformer = sam.transformer
         self.upscale_conv1, self.upscale_conv2 = sam.upscale_conv1, sam.upscale_conv2
         self.upscale_layer_norm, self.activation = sam.upscale_layer_norm, sam.activation
-        self.join8 = Joint(level_channels, self.upscale_conv1.out_channels) if level_channels else None
-        self.join4 = Joint(level_channels, self.upscale_conv2.out_channels) if level_channels else None
+        self.join8 = _joint(level_channels, self.upscale_conv1.out_channels)
+        self.join4 = _joint(level_channels, self.upscale_conv2.out_channels)
 
     def forward(
         self,
@@ -78,7 +57,7 @@ class MaskDecoder(nn.Module):
         sparse: Tensor,
         dense: Tensor,
         class_shift: Tensor | None = None,
-        levels: tuple[Tensor, Tensor] | None = None,
+        levels: tuple[Tensor, ...] | None = None,
     ) -> DecoderOutput:
         """Decode one mask a class.
 
@@ -105,18 +84,24 @@ class MaskDecoder(nn.Module):
         kernels = torch.stack([net(tokens[:, 0, 1 + k]) for k, net in enumerate(self.hypernetworks)], 1)
         return DecoderOutput(apply_kernels(kernels, features), features, kernels)
 
-    def _upscale(self, image: Tensor, levels: tuple[Tensor, Tensor] | None) -> Tensor:
+    def _upscale(self, image: Tensor, levels: tuple[Tensor, ...] | None) -> Tensor:
         """``B x 256 x h x w`` to ``B x 32 x 4h x 4w``."""
         middle = self.upscale_conv1(image)  # B x 64 x 2h x 2w
         if levels is not None and self.join8 is not None:
-            middle = self.join8(middle, levels[0])
+            middle = middle + resize(self.join8(levels[0]), middle.shape[-2:])
         middle = self.activation(self.upscale_layer_norm(middle))
         fine = self.upscale_conv2(middle)  # B x 32 x 4h x 4w
         if levels is not None and self.join4 is not None:
-            fine = self.join4(fine, levels[1])
+            fine = fine + resize(self.join4(levels[1]), fine.shape[-2:])
         return self.activation(fine)
 
 
 def apply_kernels(kernels: Tensor, features: Tensor) -> Tensor:
     """Logits ``B x K+1 x H x W`` from class vectors ``B x K+1 x C`` and features ``B x C x H x W``."""
     return torch.einsum("bkc,bchw->bkhw", kernels, features)
+
+
+def _joint(channels: int, out_channels: int) -> nn.Conv2d | None:
+    if not channels:
+        return None
+    return zeroed(nn.Conv2d(channels, out_channels, 1))
