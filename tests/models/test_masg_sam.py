@@ -130,16 +130,28 @@ def test_progress_opens_the_gates_differently(make_network: Make) -> None:
     assert torch.equal(late, default)  # prediction is the end of training
 
 
-def test_levels_join_the_second_pass_near_what_the_first_one_found(make_network: Make) -> None:
+def test_levels_join_the_second_pass_near_what_the_first_one_found(
+    make_network: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+
+    def nowhere(levels: tuple[Tensor, ...], coarse: Tensor) -> tuple[Tensor, ...]:
+        seen.append(coarse)
+        return tuple(torch.zeros_like(level) for level in levels)
+
     network = make_network().eval()
     with torch.no_grad():
         for joint in (network.decoder.join8, network.decoder.join4):
             joint.weight.normal_()
         joined = network(pixels())
+        monkeypatch.setattr("masg_sam.models.masg_sam.confine", nowhere)
+        away = network(pixels())
         network.hae = None  # whose gamma is zero still: the embedding is the same without it
         without = network(pixels())
     torch.testing.assert_close(joined.coarse[0], without.coarse[0])  # the first pass has no levels
     assert (joined.coarse[1] - without.coarse[1]).abs().max() > 1e-3
+    torch.testing.assert_close(away.coarse[1], without.coarse[1])
+    torch.testing.assert_close(seen[0], joined.coarse[0])
 
 
 def test_levels_join_a_single_pass_everywhere(make_network: Make) -> None:
