@@ -63,7 +63,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 def test_the_loss_falls(build: Build) -> None:
-    trainer = build(training__steps=30, training__batch_size=4, training__lr=5e-3)
+    trainer = build(training__steps=60, training__batch_size=4, training__lr=5e-3)
     trainer.run()
     mask = [line["loss/mask"] for line in log_of(trainer)]
     assert sum(mask[-5:]) < 0.9 * sum(mask[:5])
