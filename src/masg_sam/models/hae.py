@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from masg_sam.config import HaeConfig
 from masg_sam.models.sam.layers import LayerNorm2d, resize
 
-REACH, FADE = 4, 2  # cells of the coarse mask: how far beyond it the levels go, and over how many more they fade
+REACH, FADE = 4, 2  # cells: how far beyond the coarse mask the levels go; over so many to either side they fade
 
 
 class HaeOutput(NamedTuple):
