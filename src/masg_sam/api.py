@@ -109,6 +109,7 @@ def predict(
     run: PathLike,
     images: PathLike | Sequence[PathLike],
     out: PathLike,
+    *,
     device: str = "auto",
     batch_size: int = 8,
     pictures: bool = False,

@@ -157,7 +157,17 @@ def predict(
     """Segment images; prints one line of JSON a case."""
     from masg_sam import api
 
-    for result in api.predict(run, images, out, device, batch_size, pictures, prompts, mask_format, store):
+    for result in api.predict(
+        run,
+        images,
+        out,
+        device=device,
+        batch_size=batch_size,
+        pictures=pictures,
+        prompts=prompts,
+        mask_format=mask_format,
+        store=store,
+    ):
         typer.echo(result.to_json())
 
 

@@ -158,11 +158,12 @@ def test_levels_stay_near_the_coarse_mask() -> None:
 
 
 def test_levels_reach_the_border_of_the_image_in_full() -> None:
-    (level,) = confine((torch.ones(1, 1, 16, 16),), torch.tensor([-50.0, 50.0]).view(1, 2, 1, 1).expand(1, 2, 16, 16))
-    torch.testing.assert_close(level, torch.ones(1, 1, 16, 16))
+    ones, logits = torch.ones(1, 1, 16, 16), torch.tensor([-50.0, 50.0]).view(1, 2, 1, 1).expand(1, 2, 16, 16)
+    for level in confine((ones, ones), logits):
+        torch.testing.assert_close(level, ones)
 
 
 def test_what_confines_the_levels_is_not_trained_by_them() -> None:
     logits, level = torch.randn(1, 2, 16, 16, requires_grad=True), torch.randn(1, 3, 16, 16, requires_grad=True)
-    confine((level,), logits)[0].sum().backward()
+    confine((level, level), logits)[0].sum().backward()
     assert logits.grad is None and level.grad.abs().sum() > 0

@@ -130,13 +130,13 @@ class HierarchicalAttention(nn.Module):
         return cosines[:, off_diagonal].square().mean() + F.relu(self.config.entropy_floor - entropy)
 
 
-def confine(levels: tuple[Tensor, ...], coarse: Tensor) -> tuple[Tensor, ...]:
+def confine(levels: tuple[Tensor, Tensor], coarse: Tensor) -> tuple[Tensor, Tensor]:
     """Levels faded out where no class is near: the embedding says where, the levels say how exactly.
 
     Fine levels by themselves take the texture of a handful of images for the structure, far away from it too.
 
     Args:
-        levels: ``B x D x . x .`` each, of any resolution.
+        levels: those at strides 8 and 4, ``B x D x . x .`` each.
         coarse: logits of the first pass, background first, ``B x K+1 x H/4 x W/4``; it is not trained by this.
 
     Returns:
@@ -145,4 +145,5 @@ def confine(levels: tuple[Tensor, ...], coarse: Tensor) -> tuple[Tensor, ...]:
     foreground = 1 - coarse.detach().float().softmax(1)[:, :1]
     reach = F.max_pool2d(foreground, 2 * REACH + 1, stride=1, padding=REACH)
     weight = F.avg_pool2d(reach, 2 * FADE + 1, stride=1, padding=FADE, count_include_pad=False)  # B x 1 x H/4 x W/4
-    return tuple(level * resize(weight.to(level.dtype), level.shape[-2:]) for level in levels)
+    middle, fine = (level * resize(weight.to(level.dtype), level.shape[-2:]) for level in levels)
+    return middle, fine

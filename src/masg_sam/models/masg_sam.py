@@ -180,7 +180,7 @@ class MasgSamNetwork(nn.Module):
         near = confine(levels, first.logits) if levels is not None else None
         return [first, self.decoder(embedding, position, sparse, guided + semantic, shift, near)]
 
-    def _levels(self, hae: HaeOutput | None) -> tuple[Tensor, ...] | None:
+    def _levels(self, hae: HaeOutput | None) -> tuple[Tensor, Tensor] | None:
         """The levels to join at strides 8 and 4: the nearest that the encoder has."""
         if hae is None:
             return None

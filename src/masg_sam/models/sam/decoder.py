@@ -57,7 +57,7 @@ class MaskDecoder(nn.Module):
         sparse: Tensor,
         dense: Tensor,
         class_shift: Tensor | None = None,
-        levels: tuple[Tensor, ...] | None = None,
+        levels: tuple[Tensor, Tensor] | None = None,
     ) -> DecoderOutput:
         """Decode one mask a class.
 
@@ -84,7 +84,7 @@ class MaskDecoder(nn.Module):
         kernels = torch.stack([net(tokens[:, 0, 1 + k]) for k, net in enumerate(self.hypernetworks)], 1)
         return DecoderOutput(apply_kernels(kernels, features), features, kernels)
 
-    def _upscale(self, image: Tensor, levels: tuple[Tensor, ...] | None) -> Tensor:
+    def _upscale(self, image: Tensor, levels: tuple[Tensor, Tensor] | None) -> Tensor:
         """``B x 256 x h x w`` to ``B x 32 x 4h x 4w``."""
         middle = self.upscale_conv1(image)  # B x 64 x 2h x 2w
         if levels is not None and self.join8 is not None:
