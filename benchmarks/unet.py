@@ -21,7 +21,6 @@ from masg_sam.data.task import Task
 from masg_sam.models.checkpoint import TrainedModel
 from masg_sam.models.masg_sam import MasgSamOutput
 from masg_sam.segmenter import MasgSam
-from masg_sam.training.planning import plan_steps
 from masg_sam.training.run import package_versions, prepare
 from masg_sam.training.trainer import Trainer
 
@@ -52,9 +51,9 @@ class UNetPeer(nn.Module):
 def train(data: Path, out: Path, config: Config) -> None:
     """Train as `masg-sam train` does, with the other network."""
     prepared = prepare(data, config)
-    task, steps = prepared.task, plan_steps(config, prepared.task)
+    task, steps = prepared.task, prepared.steps
     torch.manual_seed(config.training.seed)
-    samples = prepared.samples(steps, config.training, prompts=0.0)
+    samples = prepared.samples(config.training, prompts=0.0)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(UNetPeer(task), samples, steps, config.training, out, {}, Console(stderr=True))
     state = trainer.run((out / "last.safetensors").exists())

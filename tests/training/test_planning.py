@@ -81,6 +81,21 @@ def test_the_users_plane_and_size_stand() -> None:
     assert grid.pixel == pytest.approx(200 / 320) and grid.size == (320, 96)
 
 
+@pytest.mark.parametrize(
+    ("side", "pixel", "windows"), [(2, 4 / 3, 4.0), (5, 2.0, (4 / 3) ** 2), (7, 8 / 3, 1.0), (60, 8 / 3, 1.0)]
+)
+def test_small_classes_ask_for_finer_pixels(side: int, pixel: float, windows: float) -> None:
+    """A slice of 400 mm is 150 pixels of 8/3 mm; a class of 5 x 5 voxels is 20 mm wide, and shall be 10 pixels wide.
+
+    Voxels of 4 mm are parted in three and no more, which is what a class of 2 x 2 of them gets.
+    """
+    label = np.zeros((20, 100, 100), np.uint8)
+    label[:, 10 : 10 + side, 20 : 20 + side] = 1
+    grid = plan_grid_for([scan(label.shape, (3.0, 4.0, 4.0))], [label], Config())
+    assert grid.pixel == pytest.approx(pixel) and grid.windows == pytest.approx(windows)
+    assert grid.size == (160, 160)
+
+
 def test_cubes_are_cut_in_three_planes() -> None:
     """88 x 140 x 183 voxels of 0.625 mm in pixels of 183 / 224 voxels: 108 x 224 coronal, 108 x 172 sagittal."""
     shape, cube = (88, 140, 183), (0.625, 0.625, 0.625)
@@ -139,8 +154,15 @@ def test_every_plane_has_its_steps(make_task: Callable[..., Task]) -> None:
     assert plan_steps(Config(), task) == 3 * 234
 
 
+@pytest.mark.parametrize(("windows", "steps"), [(1.0, 465), (1.5, 697), (3.0, 930)])
+def test_windows_on_the_slices_get_up_to_twice_the_steps(
+    make_task: Callable[..., Task], windows: float, steps: int
+) -> None:
+    assert plan_steps(Config(), make_task(size=(224, 192)), windows) == steps
+
+
 def test_the_users_steps_stand(make_task: Callable[..., Task]) -> None:
-    assert plan_steps(settings(training__steps=7), make_task()) == 7
+    assert plan_steps(settings(training__steps=7), make_task(), windows=2.0) == 7
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ MEGAPIXELS = {1: 160.0, 3: 200.0}  # seen by a run, by the planes it cuts; see d
 NEARLY_CUBES = 1.5  # longest side of a voxel by its shortest, up to which volumes are cut in three planes
 LEAST_DEPTH, MOST_VOXELS = 24, 2**24  # of such a volume; a larger one would take minutes
 FEWEST_STEPS, MOST_STEPS = 200, 600  # in each plane
+MOST_WINDOWS = 2.0  # times these, where the input is a window on the slice
 NEIGHBOUR_MM, MOST_REACH = 2.0, 3  # how far away a slice's neighbours are; no more slices than so many
 SINGLE_PART = 0.99  # of a label's voxels in its largest piece, to count as one piece
 SIDED = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)", re.IGNORECASE)
@@ -38,12 +39,14 @@ class Grid:
         plane: the slices' plane.
         pixel: side of an input pixel in mm, 0 for pictures.
         size: rows and columns of the input; a slice that is larger is seen window by window.
-        across: the same of the other planes that volumes are cut in.
+        windows: of that size to a slice, by area; 1 where it holds the whole slice.
+        across: the size in the other planes that volumes are cut in.
     """
 
     plane: str
     pixel: float
     size: tuple[int, int]
+    windows: float = 1.0
     across: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -77,7 +80,7 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
     step = max(whole, pixel)
     others = [other for other in PLANES if other != plane] if plan_planes(cases, config) == 3 else []
     across = {other: _canvas(_extents(cases, PLANES.index(other)) / step) for other in others}
-    return Grid(plane, pixel, _canvas(extents / step), across)
+    return Grid(plane, pixel, _canvas(extents / step), max(whole / pixel, 1.0) ** 2, across)
 
 
 def plan_planes(cases: Sequence[CaseSummary], config: Config) -> int:
@@ -107,13 +110,22 @@ def class_widths(labels: Sequence[np.ndarray], spacings: np.ndarray, axis: int) 
     return [float(np.median(np.concatenate(found[k]))) for k in sorted(found)]
 
 
-def plan_steps(config: Config, task: Task) -> int:
-    """Steps of a run: a fixed number of pixels seen, so that a run takes minutes at any input size."""
+def plan_steps(config: Config, task: Task, windows: float = 1.0) -> int:
+    """Steps of a run: a fixed number of pixels seen, so that a run takes minutes at any input size.
+
+    Where the input is a window on the slice, a run sees up to twice as many: each shows only a part.
+
+    Args:
+        config: ``training.steps`` overrules.
+        task: planes and input sizes.
+        windows: of the input's size to a slice, by area.
+    """
     if config.training.steps is not None:
         return config.training.steps
     planes = len(task.views)
     pixels = config.training.batch_size * sum(view.size[0] * view.size[1] for view in task.views)
-    return planes * int(np.clip(MEGAPIXELS[planes] * 1e6 / pixels, FEWEST_STEPS, MOST_STEPS))
+    steps = np.clip(MEGAPIXELS[planes] * 1e6 / pixels, FEWEST_STEPS, MOST_STEPS)
+    return planes * int(steps * min(windows, MOST_WINDOWS))
 
 
 def plan_reach(thickness: float) -> int:

@@ -46,18 +46,20 @@ class Prepared:
         dataset: where it came from.
         check: what was found in it.
         task: the plan.
+        steps: how long to train.
         cases: at the network's pixel size, of each plane.
     """
 
     dataset: Dataset
     check: TrainingCheck
     task: Task
+    steps: int
     cases: list[list[TrainingCase]]
 
-    def samples(self, steps: int, config: TrainingConfig, prompts: float) -> AlternatingPlanes:
-        """What a run of so many steps sees; ``prompts`` is the part that comes with one."""
+    def samples(self, config: TrainingConfig, prompts: float) -> AlternatingPlanes:
+        """What a run sees; ``prompts`` is the part that comes with one."""
         planes = [
-            TrainingSamples(cases, view, steps * config.batch_size, config.seed, prompts)
+            TrainingSamples(cases, view, self.steps * config.batch_size, config.seed, prompts)
             for cases, view in zip(self.cases, self.task.views, strict=True)
         ]
         return AlternatingPlanes(planes, config.batch_size)
@@ -75,20 +77,19 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
     prepared = prepare(data, config)
     torch.manual_seed(config.training.seed)
     network, facts, architecture = build_network(prepared.task, config)
-    steps = plan_steps(config, prepared.task)
     prompts = config.data.prompts if config.model.decoder.kind == "sam" else 0.0
-    samples = prepared.samples(steps, config.training, prompts)
+    samples = prepared.samples(config.training, prompts)
     shared = {
         "settings": _shared_settings(config),
-        "steps": steps,
+        "steps": prepared.steps,
         "cases": [case.name for case in prepared.dataset.cases],
         "task": prepared.task.to_dict(),
         "texts": facts.get("text"),
     }
     checkpoint.check_state(out, shared)
-    _write_settings(out, config, prepared, steps, facts)
-    _announce(console, prepared, steps, facts)
-    trainer = Trainer(network, samples, steps, config.training, out, shared, console)
+    _write_settings(out, config, prepared, facts)
+    _announce(console, prepared, facts)
+    trainer = Trainer(network, samples, prepared.steps, config.training, out, shared, console)
     average = trainer.run(resume)
     network.load_state_dict(average)
     if config.training.calibration:
@@ -138,7 +139,7 @@ def prepare(data: Path, config: Config) -> Prepared:
     task = make_task(grid, labels, modality, channels, intensity, check.cases, single, config)
     loaded = list(zip(dataset.cases, volumes, encoded, strict=True))
     cases = [[prepare_case(case.name, volume, label, view) for case, volume, label in loaded] for view in task.views]
-    return Prepared(dataset, check, task, cases)
+    return Prepared(dataset, check, task, plan_steps(config, task, grid.windows), cases)
 
 
 def build_network(task: Task, config: Config) -> tuple[MasgSamNetwork, dict[str, Any], dict[str, Any]]:
@@ -194,7 +195,7 @@ def _check_output(out: Path, resume: bool) -> None:
         )
 
 
-def _write_settings(out: Path, config: Config, prepared: Prepared, steps: int, facts: dict[str, Any]) -> None:
+def _write_settings(out: Path, config: Config, prepared: Prepared, facts: dict[str, Any]) -> None:
     """What is needed to run it again: settings, data, versions."""
     out.mkdir(parents=True, exist_ok=True)
     settings = yaml.safe_dump(to_dict(config), sort_keys=False)
@@ -203,7 +204,7 @@ def _write_settings(out: Path, config: Config, prepared: Prepared, steps: int, f
         "layout": prepared.dataset.layout,
         "cases": [case.name for case in prepared.dataset.cases],
         "findings": [finding.to_dict() for finding in prepared.check.findings],
-        "steps": steps,
+        "steps": prepared.steps,
         "task": prepared.task.to_dict(),
         "facts": facts,
     }
@@ -211,12 +212,12 @@ def _write_settings(out: Path, config: Config, prepared: Prepared, steps: int, f
         write_text(out / name, text)
 
 
-def _announce(console: Console, prepared: Prepared, steps: int, facts: dict[str, Any]) -> None:
+def _announce(console: Console, prepared: Prepared, facts: dict[str, Any]) -> None:
     task = prepared.task
     count, classes = len(prepared.dataset.cases), ", ".join(task.labels.names)
     pixels = f"{task.size[0]} x {task.size[1]} pixels" + (f" of {task.pixel:.2f} mm" if task.pixel else "")
     console.print(f"{count} labelled case{'s' if count > 1 else ''}, {task.modality}; classes: {classes}")
-    console.print(f"input {pixels}, {describe_slices(task)}, {steps} steps")
+    console.print(f"input {pixels}, {describe_slices(task)}, {prepared.steps} steps")
     console.print(f"weights: {facts['weights']}")
     if "text" in facts:
         console.print(f"class texts: {facts['text']['source']}")
