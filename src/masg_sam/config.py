@@ -84,7 +84,7 @@ class DsfConfig:
     sentences: Annotated[dict[str, str], Field(description="a sentence of your own for a class, by class name")] = (
         field(default_factory=dict)
     )
-    contrast_weight: Annotated[Weight, Field(description="weight of the contrastive term")] = 0.05
+    match_weight: Annotated[Weight, Field(description="weight of the loss of the similarity maps")] = 0.2
 
 
 @dataclass(config=_STRICT)

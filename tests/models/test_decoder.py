@@ -90,14 +90,16 @@ def test_levels_join_with_no_effect_at_first() -> None:
         assert decoder(*arguments, levels=coarse).features.shape == plain.features.shape
 
 
-def test_a_shift_moves_the_class_tokens() -> None:
+def test_a_shift_moves_the_class_tokens_of_its_image() -> None:
     decoder = MaskDecoder(sam_decoder(), 2).eval()
     arguments, shift = inputs(), torch.randn(3, WIDTH)
     with torch.no_grad():
-        shifted = decoder(*arguments, class_shift=shift)
+        plain, shifted = decoder(*arguments), decoder(*arguments, class_shift=torch.stack([0 * shift, shift]))
         decoder.class_tokens += shift
         moved = decoder(*arguments)
-    torch.testing.assert_close(shifted.logits, moved.logits)
+    torch.testing.assert_close(shifted.logits[0], plain.logits[0])
+    torch.testing.assert_close(shifted.logits[1], moved.logits[1])
+    assert not torch.allclose(plain.logits[1], moved.logits[1])
 
 
 def test_items_of_a_batch_do_not_see_each_other() -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from masg_sam.models.dsf import TEMPERATURE, DsfOutput, SemanticFusion, contrastive_loss
+from masg_sam.models.dsf import TEMPERATURE, SemanticFusion, prototypes
 
 CHANNELS = 16
 
@@ -20,17 +20,12 @@ def embedding() -> torch.Tensor:
     return torch.randn(2, CHANNELS, 4, 6)
 
 
-def loss_of(pixels: torch.Tensor, queries: torch.Tensor, classes: torch.Tensor) -> float:
-    nothing = torch.zeros(())
-    return contrastive_loss(DsfOutput(nothing, nothing, nothing, nothing, pixels, queries, nothing), classes).item()
-
-
 @pytest.mark.parametrize("classes", [1, 3])
 def test_shapes(classes: int) -> None:
     output = make(classes)(embedding(), 0.5)
-    assert output.embedding.shape == output.dense.shape == output.pixels.shape == (2, CHANNELS, 4, 6)
-    assert output.token_shift.shape == output.queries.shape == (classes + 1, CHANNELS)
-    assert output.similarity.shape == (2, classes + 1, 4, 6)
+    assert output.embedding.shape == output.dense.shape == (2, CHANNELS, 4, 6)
+    assert output.token_shift.shape == (2, classes + 1, CHANNELS)
+    assert output.similarity.shape == output.logits.shape == (2, classes + 1, 4, 6)
     assert output.gate.shape == (2, 2, 4, 6)
 
 
@@ -40,12 +35,14 @@ def test_it_starts_as_the_identity() -> None:
     assert not output.dense.any() and not output.token_shift.any()
 
 
-def test_similarities_are_cosines_of_unit_vectors() -> None:
-    output = make()(embedding(), 1.0)
-    torch.testing.assert_close(output.queries.norm(dim=1), torch.ones(4))
-    torch.testing.assert_close(output.pixels.norm(dim=1), torch.ones(2, 4, 6))
-    by_hand = (output.pixels[1, :, 2, 3] * output.queries[2]).sum()
-    torch.testing.assert_close(output.similarity[1, 2, 2, 3], by_hand)
+def test_similarities_are_cosines_of_tokens_and_queries() -> None:
+    module = make()
+    output = module(embedding(), 1.0)
+    token, query = module.pixel(embedding())[1, :, 2, 3], module.project(module.text)[1]  # of class 2; 0 is background
+    torch.testing.assert_close(output.similarity[1, 2, 2, 3], torch.cosine_similarity(token, query, dim=0))
+    ground = torch.cosine_similarity(token, module.background[0], dim=0)
+    torch.testing.assert_close(output.similarity[1, 0, 2, 3], ground)
+    torch.testing.assert_close(output.logits, output.similarity / TEMPERATURE)
 
 
 def test_the_length_of_a_text_vector_says_nothing() -> None:
@@ -54,7 +51,7 @@ def test_the_length_of_a_text_vector_says_nothing() -> None:
     short = SemanticFusion(vectors, CHANNELS)
     torch.manual_seed(0)
     long = SemanticFusion(7 * vectors, CHANNELS)
-    torch.testing.assert_close(short(embedding(), 1.0).queries, long(embedding(), 1.0).queries)
+    torch.testing.assert_close(short(embedding(), 1.0).similarity, long(embedding(), 1.0).similarity)
 
 
 def test_gates_lie_between_0_and_1_and_follow_the_training() -> None:
@@ -81,47 +78,36 @@ def test_each_gate_scales_its_own_residual() -> None:
     torch.testing.assert_close(half.embedding - embedding(), residual / 2, rtol=1e-4, atol=1e-5)
 
 
-def test_contrast_of_two_classes_by_hand() -> None:
-    queries = torch.eye(2)
-    pixels = torch.tensor([[1.0, 0.0], [0.6, 0.8]]).T.view(1, 2, 1, 2)  # first token along query 0, second at 0.6, 0.8
-    classes = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 2, 1, 2)
-    first = math.log(1 + math.exp((0 - 1) / TEMPERATURE))
-    second = math.log(1 + math.exp((0.6 - 0.8) / TEMPERATURE))
-    assert loss_of(pixels, queries, classes) == pytest.approx((first + second) / 2, abs=1e-5)
+def test_prototypes_are_the_means_of_what_a_class_claims() -> None:
+    """Two tokens of class 0 and one of class 1, without a doubt; the last is shared half and half."""
+    tokens = torch.tensor([[2.0, 4.0, 10.0, 6.0], [1.0, 3.0, 5.0, 8.0]]).view(1, 2, 1, 4)
+    cosines = torch.tensor([[9.0, 9.0, -9.0, 0.0], [-9.0, -9.0, 9.0, 0.0]]).view(1, 2, 1, 4)
+    first, second = prototypes(tokens, cosines)[0]
+    assert first.tolist() == pytest.approx([(2 + 4 + 3) / 2.5, (1 + 3 + 4) / 2.5])
+    assert second.tolist() == pytest.approx([(10 + 3) / 1.5, (5 + 4) / 1.5])
 
 
-def test_contrast_takes_the_mean_inside_a_class() -> None:
-    """Two tokens of class 1 at right angles: their mean lies at 45 degrees."""
-    queries = torch.eye(2)
-    pixels = torch.eye(2).view(1, 2, 1, 2)
-    classes = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).view(1, 2, 1, 2)
-    assert loss_of(pixels, queries, classes) == pytest.approx(math.log(2), abs=1e-5)
+def test_a_class_that_is_not_there_has_no_prototype() -> None:
+    cosines = torch.tensor([1.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 4, 6)
+    there, absent = prototypes(embedding()[:1], cosines)[0]
+    torch.testing.assert_close(there, embedding()[0].mean((1, 2)), rtol=1e-4, atol=1e-5)
+    assert absent.abs().max() < 1e-6
 
 
-def test_contrast_weighs_tokens_by_their_part() -> None:
-    queries = torch.eye(2)
-    pixels = torch.eye(2).view(1, 2, 1, 2)
-    classes = torch.tensor([[0.0, 0.0], [0.3, 0.9]]).view(1, 2, 1, 2)
-    length = math.hypot(0.3, 0.9)
-    expected = math.log(1 + math.exp((0.3 - 0.9) / length / TEMPERATURE))
-    assert loss_of(pixels, queries, classes) == pytest.approx(expected, abs=1e-5)
+def test_a_claim_follows_the_temperature() -> None:
+    tokens, cosines = torch.tensor([3.0]).view(1, 1, 1, 1), torch.tensor([0.2, 0.0]).view(1, 2, 1, 1)
+    part = 1 / (1 + math.exp(-0.2 / TEMPERATURE))
+    assert prototypes(tokens, cosines).flatten().tolist() == pytest.approx([3 * part, 3 * (1 - part)])
 
 
-def test_absent_classes_and_slivers_are_left_out() -> None:
-    torch.manual_seed(0)
-    queries = torch.nn.functional.normalize(torch.randn(3, 4), dim=1)
-    pixels = torch.nn.functional.normalize(torch.randn(1, 4, 1, 2), dim=1)
-    present = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]).view(1, 3, 1, 2)
-    sliver = present.clone()
-    sliver[0, 1, 0, 0] = 0.4  # less than half a token of class 1
-    assert loss_of(pixels, queries, sliver) == pytest.approx(loss_of(pixels, queries, present), abs=1e-6)
-    logits = pixels[0, :, 0, :].T @ queries.T / TEMPERATURE
-    by_hand = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 2])).item()
-    assert loss_of(pixels, queries, present) == pytest.approx(by_hand, abs=1e-5)
-
-
-def test_nothing_present_is_no_loss() -> None:
-    assert loss_of(torch.zeros(1, 4, 1, 2), torch.randn(2, 4), torch.zeros(1, 2, 1, 2)) == 0
+def test_each_image_shifts_the_tokens_by_what_it_shows() -> None:
+    module = make()
+    with torch.no_grad():
+        module.prototype[-1].weight.normal_()
+        shift = module(embedding(), 1.0).token_shift
+    assert (shift[0] - shift[1]).abs().max() > 1e-2
+    alone = module(embedding()[:1], 1.0).token_shift
+    torch.testing.assert_close(alone[0], shift[0], rtol=1e-4, atol=1e-5)
 
 
 def test_frozen_vectors_are_kept_with_the_weights_but_not_trained() -> None:

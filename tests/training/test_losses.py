@@ -189,7 +189,7 @@ def run(network: MasgSamNetwork) -> tuple[MasgSamOutput, torch.Tensor]:
     return network(torch.randn(2, 3, 64, 64)), label
 
 
-WHOLE = {"mask", "coarse", "diversity", "drift", "boundary", "contrast"}
+WHOLE = {"mask", "coarse", "diversity", "drift", "boundary", "match"}
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ WHOLE = {"mask", "coarse", "diversity", "drift", "boundary", "contrast"}
         ({}, WHOLE),
         ({"hae__enabled": False}, WHOLE - {"diversity", "drift"}),
         ({"bfe__enabled": False}, WHOLE - {"boundary"}),
-        ({"dsf__enabled": False}, WHOLE - {"contrast"}),
+        ({"dsf__enabled": False}, WHOLE - {"match"}),
         ({"bfe__enabled": False, "decoder__passes": 1}, WHOLE - {"boundary", "coarse"}),
         ({"decoder__kind": "fpn"}, {"mask"}),
     ],
@@ -218,7 +218,7 @@ def test_weights_scale_their_terms(make_network: Make) -> None:
     names = {
         "model.hae.diversity_weight": "diversity",
         "model.bfe.weight": "boundary",
-        "model.dsf.contrast_weight": "contrast",
+        "model.dsf.match_weight": "match",
         "model.decoder.coarse_weight": "coarse",
     }
     once = loss_terms(output, label, override(Config(), dict.fromkeys(names, 1.0)).model)
@@ -228,6 +228,7 @@ def test_weights_scale_their_terms(make_network: Make) -> None:
     torch.testing.assert_close(thrice["mask"], once["mask"])
     coarse = torch.stack([coarse_loss(logits, label) for logits in output.coarse]).mean()
     torch.testing.assert_close(once["coarse"], coarse)
+    torch.testing.assert_close(once["match"], coarse_loss(output.dsf.logits, label))
 
 
 def test_a_small_class_counts_for_its_area_in_the_end(make_network: Make) -> None:

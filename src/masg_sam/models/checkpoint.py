@@ -25,7 +25,9 @@ from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import build_sam
 
 WEIGHTS, FACTS = "model.safetensors", "model.json"
-FORMAT = 4  # 2: planes across the main one, expected Dice by class; 3: weights of the quality signals; 4: HAE's reach
+# 2: planes across the main one, expected Dice by class; 3: weights of the quality signals; 4: HAE's reach;
+# 5: DSF's prototypes
+FORMAT = 5
 
 
 @dataclass

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from masg_sam.models.sam.layers import zeroed
 
-TEMPERATURE = 0.1
+TEMPERATURE = 0.1  # of the cosines, where they are logits
 
 
 class DsfOutput(NamedTuple):
@@ -24,10 +24,8 @@ class DsfOutput(NamedTuple):
     Attributes:
         embedding: the embedding after the image tokens attended to the class queries, ``B x 256 x h x w``.
         dense: what the similarity maps add to the dense prompt, ``B x 256 x h x w``.
-        token_shift: what the queries add to the class tokens, ``K+1 x 256``.
+        token_shift: what the texts add to the class tokens, ``B x K+1 x 256``.
         similarity: cosine to each class query, background first, ``B x K+1 x h x w``.
-        pixels: unit vectors that the cosines are of, ``B x 256 x h x w``.
-        queries: unit class queries, ``K+1 x 256``.
         gate: the two gates (semantic, spatial), ``B x 2 x h x w`` in 0..1.
     """
 
@@ -35,9 +33,12 @@ class DsfOutput(NamedTuple):
     dense: Tensor
     token_shift: Tensor
     similarity: Tensor
-    pixels: Tensor
-    queries: Tensor
     gate: Tensor
+
+    @property
+    def logits(self) -> Tensor:
+        """The class of each token as the texts alone tell it, ``B x K+1 x h x w``."""
+        return self.similarity.float() / TEMPERATURE
 
 
 class SemanticFusion(nn.Module):
@@ -60,6 +61,7 @@ class SemanticFusion(nn.Module):
         self.background = nn.Parameter(torch.randn(1, channels) / math.sqrt(channels))
         self.pixel = nn.Conv2d(channels, channels, 1)
         self.token = zeroed(nn.Linear(channels, channels, bias=False))
+        self.prototype = nn.Sequential(nn.LayerNorm(channels), zeroed(nn.Linear(channels, channels, bias=False)))
         self.spatial = zeroed(nn.Linear(channels, channels, bias=False))
         self.query, self.key = nn.Conv2d(channels, channels, 1), nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
@@ -78,16 +80,10 @@ class SemanticFusion(nn.Module):
         similarity = torch.einsum("bchw,kc->bkhw", pixels, queries.to(pixels.dtype))
         gate = self._gate(embedding, similarity, progress)
         attended = self._attend(embedding, queries)
+        fused = embedding + gate[:, :1] * attended
         dense = torch.einsum("bkhw,kc->bchw", similarity, self.spatial(queries).to(similarity.dtype))
-        return DsfOutput(
-            embedding + gate[:, :1] * attended,
-            gate[:, 1:] * dense,
-            self.token(queries),
-            similarity,
-            pixels,
-            queries,
-            gate,
-        )
+        token_shift = self.token(queries) + self.prototype(prototypes(fused, similarity))
+        return DsfOutput(fused, gate[:, 1:] * dense, token_shift, similarity, gate)
 
     def _gate(self, embedding: Tensor, similarity: Tensor, progress: float) -> Tensor:
         """``sigmoid(MLP([Z', S, phi(s)]))``, with S as its two extremes so that K may vary."""
@@ -105,22 +101,16 @@ class SemanticFusion(nn.Module):
         return self.out(mixed)
 
 
-def contrastive_loss(output: DsfOutput, classes: Tensor) -> Tensor:
-    """Pull the mean feature inside each class towards its query, away from the others (as CLIP does).
+def prototypes(embedding: Tensor, similarity: Tensor) -> Tensor:
+    """What each class looks like in this image: the mean of the image tokens that its text claims.
 
     Args:
-        output: what DSF returned.
-        classes: part of each token that is of each class, background first, ``B x K+1 x h x w``.
+        embedding: image embedding, ``B x 256 x h x w``.
+        similarity: cosine to each class query, ``B x K+1 x h x w``; their softmax parts each token among the classes.
 
     Returns:
-        Cross entropy over the classes present in each image, a scalar.
+        ``B x K+1 x 256``; small for a class that claims less than a token in all.
     """
-    weight = classes.flatten(2)  # B x K+1 x hw
-    area = weight.sum(2)  # B x K+1
-    means = torch.einsum("bkn,bcn->bkc", weight, output.pixels.float().flatten(2))
-    means = F.normalize(means / area[..., None].clamp(min=1e-6), dim=-1)
-    logits = means @ output.queries.float().T / TEMPERATURE  # B x K+1 x K+1
-    target = torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
-    loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view_as(target)
-    present = (area > 0.5).float()
-    return (loss * present).sum() / present.sum().clamp(min=1)
+    claims = (similarity.float() / TEMPERATURE).softmax(1).flatten(2)  # B x K+1 x hw
+    total = torch.einsum("bkn,bcn->bkc", claims, embedding.float().flatten(2))
+    return total / claims.sum(2, keepdim=True).clamp(min=1)

@@ -9,7 +9,6 @@ from torch import Tensor
 from masg_sam.config import ModelConfig
 from masg_sam.data.labels import IGNORED
 from masg_sam.models.bfe import boundary_band
-from masg_sam.models.dsf import contrastive_loss
 from masg_sam.models.masg_sam import MasgSamOutput
 from masg_sam.models.sam.layers import resize
 
@@ -121,8 +120,7 @@ def loss_terms(output: MasgSamOutput, label: Tensor, config: ModelConfig, progre
     if output.bfe is not None:
         terms["boundary"] = config.bfe.weight * boundary_loss(output.bfe.boundary, label, config.bfe.band)
     if output.dsf is not None:
-        parts = class_parts(label, output.dsf.similarity.shape[1], output.dsf.similarity.shape[-2:])
-        terms["contrast"] = config.dsf.contrast_weight * contrastive_loss(output.dsf, parts)
+        terms["match"] = config.dsf.match_weight * coarse_loss(output.dsf.logits, label, least)
     return terms
 
 

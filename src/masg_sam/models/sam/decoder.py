@@ -66,13 +66,13 @@ class MaskDecoder(nn.Module):
             position: position codes of its grid, ``1 x 256 x h x w``.
             sparse: embedded points, ``B x N x 256``.
             dense: embedded masks, ``B x 256 x h x w``.
-            class_shift: added to the class tokens, ``K+1 x 256``.
+            class_shift: added to the class tokens, ``B x K+1 x 256``.
             levels: encoder levels to join at stride 8 and at stride 4, ``B x D x . x .`` each.
         """
         batch, channels, height, width = embedding.shape
-        tokens: Tensor = self.class_tokens if class_shift is None else self.class_tokens + class_shift
-        tokens = torch.cat([self.iou_token, tokens]).to(sparse.dtype).expand(batch, -1, -1)
-        tokens = torch.cat([tokens, sparse], dim=1)[:, None]  # B x 1 x 2+K+N x 256
+        classes = self.class_tokens if class_shift is None else self.class_tokens + class_shift
+        own = (self.iou_token.expand(batch, -1, -1), classes.expand(batch, -1, -1))
+        tokens = torch.cat([token.to(sparse.dtype) for token in own] + [sparse], dim=1)[:, None]  # B x 1 x 2+K+N x 256
         tokens, image = self.transformer(
             point_embeddings=tokens,
             image_embeddings=embedding + dense,
