@@ -81,23 +81,23 @@ def test_each_gate_scales_its_own_residual() -> None:
 def test_prototypes_are_the_means_of_what_a_class_claims() -> None:
     """Two tokens of class 0 and one of class 1, without a doubt; the last is shared half and half."""
     tokens = torch.tensor([[2.0, 4.0, 10.0, 6.0], [1.0, 3.0, 5.0, 8.0]]).view(1, 2, 1, 4)
-    cosines = torch.tensor([[9.0, 9.0, -9.0, 0.0], [-9.0, -9.0, 9.0, 0.0]]).view(1, 2, 1, 4)
-    first, second = prototypes(tokens, cosines)[0]
+    logits = torch.tensor([[90.0, 90.0, -90.0, 0.0], [-90.0, -90.0, 90.0, 0.0]]).view(1, 2, 1, 4)
+    first, second = prototypes(tokens, logits)[0]
     assert first.tolist() == pytest.approx([(2 + 4 + 3) / 2.5, (1 + 3 + 4) / 2.5])
     assert second.tolist() == pytest.approx([(10 + 3) / 1.5, (5 + 4) / 1.5])
 
 
 def test_a_class_that_is_not_there_has_no_prototype() -> None:
-    cosines = torch.tensor([1.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 4, 6)
-    there, absent = prototypes(embedding()[:1], cosines)[0]
+    logits = torch.tensor([10.0, -10.0]).view(1, 2, 1, 1).expand(1, 2, 4, 6)
+    there, absent = prototypes(embedding()[:1], logits)[0]
     torch.testing.assert_close(there, embedding()[0].mean((1, 2)), rtol=1e-4, atol=1e-5)
     assert absent.abs().max() < 1e-6
 
 
-def test_a_claim_follows_the_temperature() -> None:
-    tokens, cosines = torch.tensor([3.0]).view(1, 1, 1, 1), torch.tensor([0.2, 0.0]).view(1, 2, 1, 1)
-    part = 1 / (1 + math.exp(-0.2 / TEMPERATURE))
-    assert prototypes(tokens, cosines).flatten().tolist() == pytest.approx([3 * part, 3 * (1 - part)])
+def test_a_claim_is_a_softmax() -> None:
+    tokens, logits = torch.tensor([3.0]).view(1, 1, 1, 1), torch.tensor([2.0, 0.0]).view(1, 2, 1, 1)
+    part = 1 / (1 + math.exp(-2.0))
+    assert prototypes(tokens, logits).flatten().tolist() == pytest.approx([3 * part, 3 * (1 - part)])
 
 
 def test_each_image_shifts_the_tokens_by_what_it_shows() -> None:

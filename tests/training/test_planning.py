@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from masg_sam.data.task import Task
 from masg_sam.training.planning import Grid, plan_mirror, plan_reach, plan_steps, single_pieces
 from masg_sam.training.planning import make_task as plan_task
 from masg_sam.training.planning import plan_grid as plan_grid_for
+from masg_sam.training.run import prepare
 
 Shape, Spacing = tuple[int, int, int], tuple[float, float, float]
 
@@ -159,6 +162,15 @@ def test_windows_on_the_slices_get_up_to_twice_the_steps(
     make_task: Callable[..., Task], windows: float, steps: int
 ) -> None:
     assert plan_steps(Config(), make_task(size=(224, 192)), windows) == steps
+
+
+def test_a_run_is_as_long_as_its_windows_ask_for(
+    make_dataset: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, plain = make_dataset(cases=1), Config()
+    once = prepare(data, plain).steps
+    monkeypatch.setattr("masg_sam.training.run.plan_grid", lambda *given: replace(plan_grid_for(*given), windows=2.0))
+    assert prepare(data, plain).steps == 2 * once
 
 
 def test_the_users_steps_stand(make_task: Callable[..., Task]) -> None:

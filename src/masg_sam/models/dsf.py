@@ -26,6 +26,7 @@ class DsfOutput(NamedTuple):
         dense: what the similarity maps add to the dense prompt, ``B x 256 x h x w``.
         token_shift: what the texts add to the class tokens, ``B x K+1 x 256``.
         similarity: cosine to each class query, background first, ``B x K+1 x h x w``.
+        logits: the class of each token as the texts alone tell it, the same shape.
         gate: the two gates (semantic, spatial), ``B x 2 x h x w`` in 0..1.
     """
 
@@ -33,12 +34,8 @@ class DsfOutput(NamedTuple):
     dense: Tensor
     token_shift: Tensor
     similarity: Tensor
+    logits: Tensor
     gate: Tensor
-
-    @property
-    def logits(self) -> Tensor:
-        """The class of each token as the texts alone tell it, ``B x K+1 x h x w``."""
-        return self.similarity.float() / TEMPERATURE
 
 
 class SemanticFusion(nn.Module):
@@ -82,8 +79,9 @@ class SemanticFusion(nn.Module):
         attended = self._attend(embedding, queries)
         fused = embedding + gate[:, :1] * attended
         dense = torch.einsum("bkhw,kc->bchw", similarity, self.spatial(queries).to(similarity.dtype))
-        token_shift = self.token(queries) + self.prototype(prototypes(fused, similarity))
-        return DsfOutput(fused, gate[:, 1:] * dense, token_shift, similarity, gate)
+        logits = similarity.float() / TEMPERATURE
+        token_shift = self.token(queries) + self.prototype(prototypes(fused, logits))
+        return DsfOutput(fused, gate[:, 1:] * dense, token_shift, similarity, logits, gate)
 
     def _gate(self, embedding: Tensor, similarity: Tensor, progress: float) -> Tensor:
         """``sigmoid(MLP([Z', S, phi(s)]))``, with S as its two extremes so that K may vary."""
@@ -101,16 +99,16 @@ class SemanticFusion(nn.Module):
         return self.out(mixed)
 
 
-def prototypes(embedding: Tensor, similarity: Tensor) -> Tensor:
+def prototypes(embedding: Tensor, logits: Tensor) -> Tensor:
     """What each class looks like in this image: the mean of the image tokens that its text claims.
 
     Args:
         embedding: image embedding, ``B x 256 x h x w``.
-        similarity: cosine to each class query, ``B x K+1 x h x w``; their softmax parts each token among the classes.
+        logits: of each class, ``B x K+1 x h x w``; their softmax parts each token among the classes.
 
     Returns:
         ``B x K+1 x 256``; small for a class that claims less than a token in all.
     """
-    claims = (similarity.float() / TEMPERATURE).softmax(1).flatten(2)  # B x K+1 x hw
+    claims = logits.softmax(1).flatten(2)  # B x K+1 x hw
     total = torch.einsum("bkn,bcn->bkc", claims, embedding.float().flatten(2))
     return total / claims.sum(2, keepdim=True).clamp(min=1)

@@ -71,8 +71,8 @@ class MaskDecoder(nn.Module):
         """
         batch, channels, height, width = embedding.shape
         classes = self.class_tokens if class_shift is None else self.class_tokens + class_shift
-        own = (self.iou_token.expand(batch, -1, -1), classes.expand(batch, -1, -1))
-        tokens = torch.cat([token.to(sparse.dtype) for token in own] + [sparse], dim=1)[:, None]  # B x 1 x 2+K+N x 256
+        own = torch.cat([self.iou_token.expand(batch, -1, -1), classes.expand(batch, -1, -1)], dim=1)
+        tokens = torch.cat([own.to(sparse.dtype), sparse], dim=1)[:, None]  # B x 1 x 2+K+N x 256
         tokens, image = self.transformer(
             point_embeddings=tokens,
             image_embeddings=embedding + dense,
