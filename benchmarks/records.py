@@ -40,19 +40,28 @@ def costs(runs: Sequence[Record], what: str) -> float | None:
     return average(None if None in parts else sum(parts) for parts in trainings)
 
 
-def paired(first: Sequence[Record], second: Sequence[Record], metric: str) -> list[float]:
-    """Differences on the cases where the metric is defined for both; each case's mean over seeds and classes."""
-    means = [_by_case(runs, metric) for runs in (first, second)]
-    pairs = ((means[0][case], means[1].get(case)) for case in means[0])
-    return [a - b for a, b in pairs if a is not None and b is not None]
-
-
-def _by_case(runs: Sequence[Record], metric: str) -> dict[str, float | None]:
+def by_case(runs: Sequence[Record], metric: str) -> dict[str, float | None]:
+    """A metric of each case, its mean over seeds and over the classes in which it is defined."""
     cases: dict[str, list[float | None]] = defaultdict(list)
     for run in runs:
         for case, classes in run["cases"].items():
             cases[case].append(average(one[metric] for one in classes.values()))
     return {case: average(found) for case, found in cases.items()}
+
+
+def worst(runs: Sequence[Record]) -> tuple[float | None, float | None]:
+    """Dice of the worst case, and the mean of the worst tenth of the cases (one at least)."""
+    dice = sorted(value for value in by_case(runs, "dice").values() if value is not None)
+    if not dice:
+        return None, None
+    return dice[0], average(dice[: max(1, round(len(dice) / 10))])
+
+
+def paired(first: Sequence[Record], second: Sequence[Record], metric: str) -> list[float]:
+    """Differences on the cases where the metric is defined for both; each case's mean over seeds and classes."""
+    means = [by_case(runs, metric) for runs in (first, second)]
+    pairs = ((means[0][case], means[1].get(case)) for case in means[0])
+    return [a - b for a, b in pairs if a is not None and b is not None]
 
 
 def _order(record: Record) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from data_sets import DATASETS
 from matplotlib.figure import Figure
 from mdtable import difference, number, section, spread, table
-from records import Record, costs, grouped, paired, read, values
+from records import Record, costs, grouped, paired, read, values, worst
 from scipy.stats import wilcoxon
 from studies import REFERENCE, STUDIES
 from trust import average
@@ -28,12 +28,17 @@ Written by `python benchmarks/tables.py` from the JSON files in `results/`, whic
 over the classes, ± one standard deviation over the cases. Distances of missed classes are undefined and left out.
 Minutes are of the wall clock, CPU minutes of all cores together: others may have shared the machine."""
 COST = ("steps", "input", "train min", "CPU min", "GB", "predict min")
+METHOD_HEADS = (
+    *("dataset", "method", "seeds", "Dice", "worst tenth", "HD95 mm", "boundary F1"),
+    *("Δ Dice", "Δ HD95 mm", "Δ boundary F1", "p", "steps", "train min", "CPU min"),
+)
+P = METHOD_HEADS.index("p")
 PLAIN = "plain decoder"
 START, END = "<!-- results: written by benchmarks/tables.py -->", "<!-- end of results -->"
 COLOURS = {REFERENCE: "#0072B2", PLAIN: "#D55E00"}
-PAIRED = """± is over seeds. Differences are masg-sam minus the method on the same cases, each case's mean over seeds,
-with the 95 % bootstrap interval over cases; p is of Wilcoxon's signed-rank test on Dice, corrected for
-all rows (Holm)."""
+PAIRED = """± is over seeds. The worst tenth is the mean Dice of the worst tenth of the cases. Differences are
+masg-sam minus the method on the same cases, each case's mean over seeds, with the 95 % bootstrap interval over cases;
+p is of Wilcoxon's signed-rank test on Dice, corrected for all rows (Holm)."""
 PEERS = """nnU-Net v2 plans and preprocesses the same labelled cases (not counted), trains on all of them for the wall
 clock that `masg-sam train` took with its defaults, its learning rate falling to zero until then, and predicts as it
 does by default: `3d_fullres` for scans, `2d` for pictures, and `2d` for scans as "nnU-Net 2d". masg-sam is the run
@@ -133,12 +138,13 @@ def whole(heading: str, records: Sequence[Record]) -> str:
 
 
 def classes(records: Sequence[Record]) -> str:
-    """Dice of each class."""
-    rows = [
-        [*names(record), ", ".join(f"{name} {number(one['dice'])}" for name, one in record["classes"].items())]
-        for record in records
-    ]
-    return section("Classes", "", ["dataset", "method", "seed", "Dice of each class"], rows)
+    """Dice of each class, and of the worst cases."""
+    rows = []
+    for record in records:
+        each = ", ".join(f"{name} {number(one['dice'])}" for name, one in record["classes"].items())
+        rows.append([*names(record), each, *map(number, worst([record]))])
+    heads = ["dataset", "method", "seed", "Dice of each class", "worst case", "worst tenth"]
+    return section("Classes and worst cases", "Of a case, the mean Dice of its classes.", heads, rows)
 
 
 def trust(records: Sequence[Record]) -> str:
@@ -165,7 +171,8 @@ def methods(heading: str, text: str, records: Sequence[Record]) -> str:
     rows, p_values, places = [], [], []
     for (dataset, method), runs in sorted(groups.items(), key=lambda item: list(DATASETS).index(item[0][0])):
         cost = [number(costs(runs, what), 1) for what in ("minutes", "cpu_minutes")]
-        scores = [spread(values(runs, "dice")), spread(values(runs, "hd95_mm"), 1), spread(values(runs, "boundary_f1"))]
+        scores = [spread(values(runs, "dice")), number(worst(runs)[1])]
+        scores += [spread(values(runs, "hd95_mm"), 1), spread(values(runs, "boundary_f1"))]
         row = [DATASETS[dataset].title, method, str(len(runs)), *scores]
         reference = groups.get((dataset, REFERENCE))
         for metric, digits in (("dice", 3), ("hd95_mm", 1), ("boundary_f1", 3)):
@@ -174,11 +181,10 @@ def methods(heading: str, text: str, records: Sequence[Record]) -> str:
             if metric == "dice" and any(differences):
                 p_values.append(float(wilcoxon([d for d in differences if d]).pvalue))
                 places.append(len(rows))
-        rows.append([*row, "–", *cost])
+        rows.append([*row, "–", number(average(run["steps"] for run in runs), 0), *cost])
     for place, p in zip(places, holm(p_values), strict=True):
-        rows[place][-3] = f"{p:.2g}"
-    heads = ["dataset", "method", "seeds", "Dice", "HD95 mm", "boundary F1", "Δ Dice", "Δ HD95 mm", "Δ boundary F1"]
-    return section(heading, f"{text}\n{PAIRED}", [*heads, "p", "train min", "CPU min"], rows)
+        rows[place][P] = f"{p:.2g}"
+    return section(heading, f"{text}\n{PAIRED}", METHOD_HEADS, rows)
 
 
 def terms(records: Sequence[Record]) -> str:

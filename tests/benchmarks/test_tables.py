@@ -51,6 +51,16 @@ def test_differences_are_paired_by_case_and_averaged_over_seeds(script: Script) 
     assert script("records").paired(first, second, "dice") == [pytest.approx(0.2), pytest.approx(0.1)]
 
 
+def test_the_worst_tenth_is_one_case_at_least(script: Script) -> None:
+    worst = script("records").worst
+    assert worst([record({"a": 0.8, "b": 0.6, "c": None}), record({"a": 0.4, "b": 0.8, "c": None})]) == (
+        pytest.approx(0.6),
+        pytest.approx(0.6),
+    )
+    assert worst([record({f"{i}": i / 100 for i in range(25)})]) == (0.0, pytest.approx(0.005))  # 0 and 1 of 25
+    assert worst([record({"a": None})]) == (None, None)
+
+
 def whole(study: str, method: str, dice: float, **train: float) -> dict[str, object]:
     scores = {"dice": dice, "iou": dice, "hd95_mm": 2.0, "surface_dice": dice, "boundary_f1": dice}
     return {
@@ -74,5 +84,6 @@ def test_wall_clock_and_cpu_side_by_side_and_older_records_without(script: Scrip
     text = (tmp_path / "out.md").read_text(encoding="utf-8")
     assert "| 600 | 192 x 256 | 21.1 | – | 1.8 | 4.5 |" in text
     peers = text[text.index("## Whole methods of others") :]
-    assert "+0.300 (+0.300 to +0.300)" in peers and "| 21.2 | 41.3 |" in peers and "| 21.1 | – |" in peers
+    assert "+0.300 (+0.300 to +0.300)" in peers and "| 600 | 21.2 | 41.3 |" in peers and "| 21.1 | – |" in peers
+    assert "| LA, 4 scans | masg-sam | 0 | left atrium 0.900 | 0.900 | 0.900 |" in text
     assert "| PROMISE12, 3 scans | masg-sam | 0 | 0.900" in text
