@@ -36,6 +36,7 @@ def test_boxes_go_round_the_classes() -> None:
     mask = torch.zeros(3, 8, 8, dtype=torch.long)
     mask[:, 1:3, 2:5], mask[:, 6, 6] = 1, 2
     mask[2] = 0
+    assert module._own_boxes(mask, 2, before=1)[1].tolist() == [[0, 1], [1, 0], [0, 0]]
     prompts, asked = module._own_boxes(mask, 2)
     assert asked.tolist() == [[1, 0], [0, 1], [0, 0]]
     assert prompts.points[0, :2].tolist() == [[2, 1], [4, 2]] and prompts.points[1, :2].tolist() == [[6, 6]] * 2
@@ -60,6 +61,20 @@ def test_every_slice_is_asked_in_every_way(make_network: Callable[..., MasgSamNe
     assert found.steady.voxels.shape == (5 * len(module.VIEWS), 2)
     assert found.prompted is not None and found.prompted.voxels.shape == (5, 2)
     assert found.embedding.shape == (2 * 256,) and np.isfinite(found.embedding).all()
+
+
+@torch.inference_mode()
+def test_the_classes_take_turns_over_the_whole_scan(
+    make_network: Callable[..., MasgSamNetwork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slice at a time asks about each class as one batch does."""
+    turns: list[int] = []
+    own_boxes = module._own_boxes
+    monkeypatch.setattr(module, "_own_boxes", lambda *given: turns.append(given[2]) or own_boxes(*given))
+    opinions = SecondOpinions(make_network(encoder__weights="scratch").eval(), 2)
+    for part in torch.zeros(4, 3, 64, 64).split([1, 2, 1]):
+        opinions.ask(part)
+    assert turns == [0, 1, 3]
 
 
 def test_the_plain_decoder_takes_no_prompts(make_network: Callable[..., MasgSamNetwork]) -> None:

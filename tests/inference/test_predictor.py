@@ -14,7 +14,7 @@ from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import ImageError
 from masg_sam.inference import predictor as module
 from masg_sam.inference.predictor import Predictor
-from masg_sam.inference.prompting import Click, RoughMask
+from masg_sam.inference.prompting import Box, Click, RoughMask, UserPrompt
 from masg_sam.models.masg_sam import MasgSamOutput
 from masg_sam.models.sam.prompts import Prompts
 
@@ -175,7 +175,7 @@ def test_prompts_may_lie_in_an_empty_margin(task: Callable[..., Task]) -> None:
     network = Threshold()
     wide = np.pad(organs(), ((0, 0), (0, 0), (96, 96), (96, 96)))
     Predictor(network, task(size=(32, 32)), batch_size=5).segment(volume(wide), [Click((3, 2, 5), "organ 2")])
-    assert network.batches[-1] == (5, 3, 256, 256)
+    assert network.batches == [(4, 3, 256, 256), (1, 3, 256, 256)]
     assert network.prompts[-1].points[3, 0].tolist() == [5 + (256 - 229) // 2, 2 + (256 - 236) // 2]
 
 
@@ -237,12 +237,22 @@ def test_no_more_than_a_few_slices_are_smoothed_over(task: Callable[..., Task]) 
     assert np.flatnonzero((found.mask == 2).any((1, 2))).tolist() == list(range(15, 25))
 
 
-def test_a_click_changes_nothing_in_other_slices(make_task: Make, make_network: Callable[..., nn.Module]) -> None:
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        [Click((3, 10, 12), "organ 2")],
+        [Box((3, 5, 5), (3, 20, 20), "organ 1"), Box((3, 10, 10), (3, 30, 30), "organ 2")],  # more points than SLOTS
+    ],
+    ids=["click", "two boxes"],
+)
+def test_a_prompt_changes_nothing_in_other_slices(
+    make_task: Make, make_network: Callable[..., nn.Module], prompts: list[UserPrompt], mirror: bool
+) -> None:
     """They are seen as without any prompt, whatever comes with them in a batch."""
-    free = Predictor(make_network(2), make_task(2), batch_size=5).segment(volume(organs()))
-    asked = Predictor(make_network(2), make_task(2), batch_size=5).segment(
-        volume(organs()), [Click((3, 10, 12), "organ 2")]
-    )
+    task = make_task(2, mirror=mirror)
+    free = Predictor(make_network(2), task, batch_size=5).segment(volume(organs()))
+    asked = Predictor(make_network(2), task, batch_size=5).segment(volume(organs()), prompts)
     others = [0, 1, 2, 4]
     np.testing.assert_allclose(asked.certainty.mass[others], free.certainty.mass[others], rtol=1e-4)
     assert not np.allclose(asked.certainty.mass[3], free.certainty.mass[3], rtol=1e-4)
@@ -251,10 +261,10 @@ def test_a_click_changes_nothing_in_other_slices(make_task: Make, make_network: 
 def test_prompts_reach_the_network_with_their_slice(task: Callable[..., Task]) -> None:
     network = Threshold()
     Predictor(network, task(), batch_size=2).segment(volume(organs()), [Click((3, 10, 12), "organ 2")])
-    assert network.prompts[0] is None and network.prompts[2] is None
-    given = network.prompts[1]
-    assert given.classes.tolist() == [[0, 0, 0], [2, 0, 0]]
-    assert given.points[1, 0].tolist() == [12 + (64 - 37) // 2, 10 + (64 - 44) // 2]
+    assert [given is None for given in network.prompts] == [True, True, False, True]  # slices 0 and 1, 2, 3, 4
+    given = network.prompts[2]
+    assert given.classes.tolist() == [[2, 0, 0]]
+    assert given.points[0, 0].tolist() == [12 + (64 - 37) // 2, 10 + (64 - 44) // 2]
     mask = np.zeros((5, 44, 37))
     Predictor(network, task(), batch_size=5).segment(volume(organs()), [RoughMask(mask, "organ 1")])
     assert network.prompts[-1].masks.shape == (5, 2, 64, 64)

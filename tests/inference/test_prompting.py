@@ -8,7 +8,7 @@ import pytest
 from masg_sam.data.task import Task
 from masg_sam.errors import InputError
 from masg_sam.inference.prompting import ROUGH_LOGIT, Box, Click, PromptBook, RoughMask, UserPrompt
-from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE
+from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, Prompts
 
 SHAPE, WORKING, CANVAS = (4, 10, 20), (20, 40), (32, 64)
 
@@ -21,9 +21,16 @@ def book(make_task: Callable[..., Task]) -> Callable[..., PromptBook]:
     return make
 
 
+def of(notes: PromptBook, slices: range) -> Prompts:
+    """The prompts of slices that all go through the network together."""
+    [(places, prompts)] = notes.groups(slices)
+    assert places == list(range(len(slices))) and prompts is not None
+    return prompts
+
+
 def test_a_click_lands_on_its_pixel(book: Callable[..., PromptBook]) -> None:
     """Voxel y 3, x 5 at twice the size covers pixels 6..7 and 10..11; padding adds 6 rows, 12 columns."""
-    prompts = book(Click((2, 3, 5), "organ 2")).batch(range(2, 3))
+    prompts = of(book(Click((2, 3, 5), "organ 2")), range(2, 3))
     assert prompts.points[:, :1].tolist() == [[[10.5 + 12, 6.5 + 6]]]
     assert prompts.kinds.tolist() == [[POSITIVE, PADDING, PADDING]] and prompts.classes.tolist() == [[2, 0, 0]]
     assert prompts.masks is None and prompts.has_mask is None
@@ -35,25 +42,30 @@ def test_prompts_are_looked_up_by_slice(book: Callable[..., PromptBook]) -> None
         Click((1, 4, 5), "organ 1", inside=False),
         Box((2, 8, 9), (2, 1, 2), "organ 2"),
     )
-    assert notes.batch(range(0, 1)) is None and notes.batch(range(3, 4)) is None
+    assert notes.groups(range(0, 1)) == [([0], None)] and notes.groups(range(3, 4)) == [([0], None)]
     assert [notes.touches(number) for number in range(4)] == [False, True, True, False]
-    prompts = notes.batch(range(0, 3))
-    assert prompts.kinds.tolist() == [
-        [PADDING] * 3,
-        [POSITIVE, NEGATIVE, PADDING],
-        [BOX_START, BOX_END, PADDING],
-    ]
-    assert prompts.classes.tolist() == [[0, 0, 0], [1, 1, 0], [2, 2, 0]]
-    start, end = prompts.points[2, :2].tolist()
+    free, (places, prompts) = notes.groups(range(0, 4))
+    assert free == ([0, 3], None) and places == [1, 2]
+    assert prompts.kinds.tolist() == [[POSITIVE, NEGATIVE, PADDING], [BOX_START, BOX_END, PADDING]]
+    assert prompts.classes.tolist() == [[1, 1, 0], [2, 2, 0]]
+    start, end = prompts.points[1, :2].tolist()
     assert start[0] < end[0] and start[1] < end[1]  # corners in any order become top left and bottom right
+
+
+def test_slices_with_more_points_than_the_least_go_apart(book: Callable[..., PromptBook]) -> None:
+    """Padding would be attended to: what a slice gets must not depend on the others of its batch."""
+    two = [Box((2, 1, 1), (2, 5, 5), "organ 1"), Box((2, 2, 2), (2, 6, 6), "organ 2")]
+    groups = book(Click((0, 3, 5), "organ 1"), *two).groups(range(0, 4))
+    assert [places for places, _ in groups] == [[1, 3], [0], [2]]
+    assert [prompts and prompts.kinds.shape[1] for _, prompts in groups] == [None, 3, 4]
 
 
 @pytest.mark.parametrize(("plane", "number", "row", "column"), [("coronal", 3, 1, 5), ("sagittal", 5, 1, 3)])
 def test_other_planes(book: Callable[..., PromptBook], plane: str, number: int, row: int, column: int) -> None:
     notes = book(Click((1, 3, 5), "organ 1"), plane=plane)
     rows, columns = [n for i, n in enumerate(SHAPE) if i != {"coronal": 1, "sagittal": 2}[plane]]
-    assert notes.batch(range(number - 1, number)) is None
-    found = notes.batch(range(number, number + 1)).points[0, 0].tolist()
+    assert notes.groups(range(number - 1, number)) == [([0], None)]
+    found = of(notes, range(number, number + 1)).points[0, 0].tolist()
     expected = [(column + 0.5) * WORKING[1] / columns - 0.5 + 12, (row + 0.5) * WORKING[0] / rows - 0.5 + 6]
     assert found == pytest.approx(expected)
 
@@ -61,7 +73,7 @@ def test_other_planes(book: Callable[..., PromptBook], plane: str, number: int, 
 def test_a_rough_mask_is_laid_on_the_canvas(book: Callable[..., PromptBook]) -> None:
     mask = np.zeros(SHAPE, bool)
     mask[1, 2:6, 4:10] = True
-    prompts = book(RoughMask(mask, "organ 2")).batch(range(0, 2))
+    prompts = of(book(RoughMask(mask, "organ 2")), range(0, 2))
     assert prompts.masks.shape == (2, 2, *CANVAS) and prompts.has_mask.tolist() == [[0, 1], [0, 1]]
     inside = prompts.masks[1, 1] > 0
     assert prompts.masks[1, 1].max() == ROUGH_LOGIT
@@ -73,7 +85,7 @@ def test_a_rough_mask_is_laid_on_the_canvas(book: Callable[..., PromptBook]) -> 
 
 def test_masks_and_clicks_go_together(book: Callable[..., PromptBook]) -> None:
     mask = np.ones(SHAPE)
-    prompts = book(RoughMask(mask, "organ 1"), Click((0, 0, 0), "organ 2")).batch(range(0, 2))
+    prompts = of(book(RoughMask(mask, "organ 1"), Click((0, 0, 0), "organ 2")), range(0, 2))
     assert prompts.has_mask.tolist() == [[1, 0], [1, 0]]
     assert prompts.kinds.tolist() == [[POSITIVE, PADDING, PADDING], [PADDING] * 3]
     assert all(book(RoughMask(mask, "organ 1")).touches(number) for number in range(SHAPE[0]))
@@ -82,8 +94,8 @@ def test_masks_and_clicks_go_together(book: Callable[..., PromptBook]) -> None:
 def test_rough_masks_of_a_class_are_taken_together(book: Callable[..., PromptBook]) -> None:
     one, two = np.zeros((2, *SHAPE), bool)
     one[0, :5], two[1, 5:] = True, True
-    prompts = book(RoughMask(one, "organ 1"), RoughMask(two, "organ 1"), RoughMask(two, "organ 2")).batch(range(2))
-    both = book(RoughMask(one | two, "organ 1"), RoughMask(two, "organ 2")).batch(range(2))
+    prompts = of(book(RoughMask(one, "organ 1"), RoughMask(two, "organ 1"), RoughMask(two, "organ 2")), range(2))
+    both = of(book(RoughMask(one | two, "organ 1"), RoughMask(two, "organ 2")), range(2))
     assert prompts.masks.equal(both.masks) and prompts.has_mask.equal(both.has_mask)
 
 

@@ -42,12 +42,12 @@ class SecondOpinions:
             pixels = self.network.adapter(batch)
             encoded = self.network.encoder(pixels)
             logits = self.network.segment(pixels, encoded).logits
-        first = _mask(logits, size)
+        first, before = _mask(logits, size), sum(map(len, self.embeddings))
         summary = torch.cat([encoded.neck.float().mean((2, 3)), encoded.neck.float().std((2, 3))], 1)  # B x 2D
         self.embeddings.append(summary.cpu().numpy())
         self.steady += [Agreement.of(first, self._view(batch, view), self.classes) for view in VIEWS]
         if self.network.plain is None:
-            prompts, asked = _own_boxes(first, self.classes)
+            prompts, asked = _own_boxes(first, self.classes, before)
             with mixed_precision(self.precision, batch.device):
                 logits = self.network.segment(pixels, encoded, prompts.to(batch.device)).logits
             agreement = Agreement.of(first, _mask(logits, size), self.classes)
@@ -96,8 +96,13 @@ def _mask(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return resize(logits.float(), size).argmax(1)
 
 
-def _own_boxes(mask: Tensor, classes: int) -> tuple[Prompts, np.ndarray]:
+def _own_boxes(mask: Tensor, classes: int, before: int = 0) -> tuple[Prompts, np.ndarray]:
     """For each slice the box of one class it holds, the next class for the next slice.
+
+    Args:
+        mask: classes, ``B x H x W``.
+        classes: foreground classes K.
+        before: slices of the scan that were asked about already.
 
     Returns:
         The prompts, and which class was asked in which slice, ``B x K`` of 0 and 1.
@@ -110,7 +115,7 @@ def _own_boxes(mask: Tensor, classes: int) -> tuple[Prompts, np.ndarray]:
         present = [k for k in torch.unique(one).tolist() if k]
         if not present:
             continue
-        k = present[i % len(present)]
+        k = present[(before + i) % len(present)]
         rows, columns = torch.nonzero(one == k, as_tuple=True)
         points[i, :2] = torch.stack(
             [torch.stack([columns.min(), rows.min()]), torch.stack([columns.max(), rows.max()])]

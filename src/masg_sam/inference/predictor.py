@@ -169,14 +169,21 @@ class Predictor:
         rows, columns = filled_window(volume, view) if book is None else whole  # a prompt is anywhere in the whole
         done = 0
         for batch in network_batches(volume, view, self.batch_size):
-            given = book.batch(range(done, done + len(batch))) if book is not None else None
             cut = batch[..., rows, columns].to(self.device)
-            with mixed_precision(self.precision, cut.device):
-                logits = self._logits(cut, given.to(self.device) if given else None)
-            logits = resize(logits.float(), cut.shape[-2:])
+            logits = resize(self._answer(cut, book, done).float(), cut.shape[-2:])
             logits = unpad(_around_empty(logits, rows.start, columns.start, canvas), working)  # B x K+1 x r x c
             yield resize(logits, native).softmax(1)
             done += len(batch)
+
+    def _answer(self, batch: Tensor, book: PromptBook | None, start: int) -> Tensor:
+        """``B x K+1 x h x w`` of consecutive slices, of which the first has number ``start``."""
+        with mixed_precision(self.precision, batch.device):
+            if book is None:
+                return self._logits(batch, None)
+            groups = book.groups(range(start, start + len(batch)))
+            found = [self._logits(batch[own], given.to(self.device) if given else None) for own, given in groups]
+        places = torch.tensor([place for own, _ in groups for place in own], device=batch.device)
+        return torch.cat(found)[places.argsort()]
 
     def _logits(self, batch: Tensor, prompts: Prompts | None) -> Tensor:
         """``B x K+1 x h x w``; without a prompt the mean over all mirrored views, where those are as good.

@@ -76,33 +76,47 @@ class PromptBook:
         for prompt in prompts:
             self._add(prompt)
 
-    def batch(self, slices: range) -> Prompts | None:
-        """The prompts of consecutive slices; ``None`` when none has any."""
-        found = [self.points.get(index, []) for index in slices]
-        if not any(found) and not self.masks:
-            return None
-        length = max([SLOTS, *map(len, found)])
-        points = torch.zeros(len(slices), length, 2)
-        kinds = torch.full((len(slices), length), PADDING)
-        classes = torch.zeros_like(kinds)
-        for row, items in enumerate(found):
-            for column, (x, y, kind, number) in enumerate(items):
-                points[row, column] = torch.tensor([x, y])
-                kinds[row, column], classes[row, column] = kind, number
-        return Prompts(points, kinds, classes, *self._dense(slices))
+    def groups(self, slices: range) -> list[tuple[list[int], Prompts | None]]:
+        """Which of consecutive slices go through the network together, with their prompts.
+
+        Those of a group have equally many points: the decoder attends to padding too, and no slice's answer may depend
+        on what comes with it.
+
+        Args:
+            slices: their numbers.
+
+        Returns:
+            For each group the places of its slices within ``slices``, and their prompts; ``None`` where they have none.
+        """
+        lengths = [max(SLOTS, len(self.points.get(index, []))) if self.touches(index) else 0 for index in slices]
+        found: list[tuple[list[int], Prompts | None]] = []
+        for length in sorted(set(lengths)):
+            places = [place for place, own in enumerate(lengths) if own == length]
+            found.append((places, self._prompts([slices[place] for place in places], length) if length else None))
+        return found
 
     def touches(self, number: int) -> bool:
         """Whether a slice has a prompt."""
         return bool(self.masks) or number in self.points
 
-    def _dense(self, slices: range) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _prompts(self, slices: list[int], length: int) -> Prompts:
+        points = torch.zeros(len(slices), length, 2)
+        kinds = torch.full((len(slices), length), PADDING)
+        classes = torch.zeros_like(kinds)
+        for row, index in enumerate(slices):
+            for column, (x, y, kind, number) in enumerate(self.points.get(index, [])):
+                points[row, column] = torch.tensor([x, y])
+                kinds[row, column], classes[row, column] = kind, number
+        return Prompts(points, kinds, classes, *self._dense(slices))
+
+    def _dense(self, slices: list[int]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not self.masks:
             return None, None
         count = self.task.labels.num_classes
         masks = torch.zeros(len(slices), count, *self.canvas)
         given = torch.zeros(len(slices), count)
         for number, mask in self.masks.items():
-            block = torch.from_numpy(np.moveaxis(mask, self.task.axis, 0)[slices.start : slices.stop].copy())
+            block = torch.from_numpy(np.moveaxis(mask, self.task.axis, 0)[slices])
             inside = resize_images(block[:, None].float(), self.working)
             masks[:, number - 1] = pad_to(inside, self.canvas)[:, 0]
             given[:, number - 1] = 1
