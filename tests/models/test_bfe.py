@@ -140,6 +140,31 @@ def test_reverse_attention_passes_detail_only_where_background_won() -> None:
     assert (outputs[1] - without_detail).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("stride", [4, 2])
+def test_boundary_maps_let_detail_through_where_any_class_has_a_border(stride: int) -> None:
+    """With the foreground sure everywhere, only the gate of the boundaries lets detail reach the features."""
+    torch.manual_seed(0)
+    module = BoundaryEnhancement(10, 8, 2, stride)
+    sure = torch.zeros(1, 3, 16, 16)
+    sure[:, 1] = 50.0
+    last = module.refine4 if stride == 4 else module.refine2
+    with torch.no_grad():
+        last[0].weight[:, :8].zero_()  # features themselves
+        last[-1].weight.normal_()
+        module.boundary[-1].weight.zero_()
+        found = []
+        for bias in ([-50.0, -50.0], [-50.0, 50.0], [50.0, 50.0]):  # no border, one of class 2, one of both
+            module.boundary[-1].bias.copy_(torch.tensor(bias))
+            features = torch.zeros(1, 8, 16, 16)
+            torch.manual_seed(1)
+            found.append(module(torch.randn(1, 3, 64, 64), torch.randn(1, 10, 16, 16), features, sure).features)
+        shut, one, both = found
+        blank = last(torch.zeros(1, last[0].in_channels, *shut.shape[-2:]))
+    torch.testing.assert_close(shut, blank, rtol=1e-4, atol=1e-5)
+    assert (one - shut).abs().max() > 1e-2
+    torch.testing.assert_close(one, both)  # the largest of all classes counts
+
+
 def test_gradients_reach_every_weight_after_one_step() -> None:
     torch.manual_seed(0)
     module = BoundaryEnhancement(10, 8, 2, 2)

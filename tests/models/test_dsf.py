@@ -110,6 +110,55 @@ def test_each_image_shifts_the_tokens_by_what_it_shows() -> None:
     torch.testing.assert_close(alone[0], shift[0], rtol=1e-4, atol=1e-5)
 
 
+def opened(name: str) -> SemanticFusion:
+    """With one of the places that are zero at the start opened as the identity, and both gates wide open."""
+    module = make()
+    with torch.no_grad():
+        getattr(module, name).weight.copy_(torch.eye(CHANNELS))
+        module.gate[-1].weight.zero_()
+        module.gate[-1].bias.fill_(60.0)
+    return module
+
+
+def queries(module: SemanticFusion) -> torch.Tensor:
+    """Background first."""
+    return torch.nn.functional.normalize(torch.cat([module.background, module.project(module.text)]), dim=-1)
+
+
+def test_each_token_gets_the_text_of_its_own_class() -> None:
+    module = opened("token")
+    shift = module(embedding(), 1.0).token_shift
+    torch.testing.assert_close(shift, queries(module)[None].expand(2, -1, -1))
+
+
+def test_maps_paint_their_own_text() -> None:
+    module = opened("spatial")
+    output = module(embedding(), 1.0)
+    painted = sum(output.similarity[:, k, None] * query[None, :, None, None] for k, query in enumerate(queries(module)))
+    torch.testing.assert_close(output.dense, painted)
+
+
+def test_prototypes_are_of_the_fused_embedding() -> None:
+    module = make()
+    with torch.no_grad():
+        module.out.weight.normal_()
+        module.prototype[-1].weight.copy_(torch.eye(CHANNELS))
+        output = module(embedding(), 1.0)
+        assert (output.embedding - embedding()).abs().max() > 0.1
+        expected = module.prototype(prototypes(output.embedding, output.logits))
+    torch.testing.assert_close(output.token_shift, expected)
+
+
+def test_the_gate_sees_the_background_and_the_likeliest_class() -> None:
+    module, seen = make(), []
+    module.gate.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    output = module(embedding(), 0.25)
+    read, phase = seen[0][:, CHANNELS : CHANNELS + 2], seen[0][0, CHANNELS + 2 :, 1, 1]
+    torch.testing.assert_close(read[:, 0], output.similarity[:, 0])
+    torch.testing.assert_close(read[:, 1], output.similarity[:, 1:].max(1).values)
+    assert phase.tolist() == pytest.approx([0.25, math.sqrt(0.5), math.sqrt(0.5)])
+
+
 def test_frozen_vectors_are_kept_with_the_weights_but_not_trained() -> None:
     module = make()
     assert "text" in module.state_dict()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from masg_sam.config import HaeConfig
-from masg_sam.models.hae import FADE, REACH, HierarchicalAttention, confine
+from masg_sam.models.hae import FADE, REACH, HierarchicalAttention, Level, confine
 
 CHANNELS = 16
 
@@ -63,6 +63,34 @@ def test_attention_prefers_the_level_whose_key_fits_the_query() -> None:
     attention = module(taps, embedding).attention
     high = math.exp(8 * 5 / math.sqrt(8))  # width 8: the scores are 0, 0 and 8 * 5 / sqrt(8)
     torch.testing.assert_close(attention[:, 2], torch.full((2, 4, 8), high / (high + 2)))
+
+
+def test_each_level_is_weighted_by_its_own_attention() -> None:
+    """Attention on the last level alone: what is added is that level's values, and no other's."""
+    taps, embedding = inputs()
+    module = make()
+    with torch.no_grad():
+        module.gamma.fill_(1.0)
+        for key, value, bias in zip(module.keys, module.values, (-90.0, -90.0, 90.0), strict=True):
+            key.weight.zero_()
+            key.bias.fill_(bias)
+            value.weight.zero_()
+            value.bias.fill_(bias)
+        module.query.weight.zero_()
+        module.query.bias.fill_(1.0)
+        output = module(taps, embedding)
+        expected = module.out(torch.full((2, 8, 4, 8), 90.0))
+    torch.testing.assert_close(output.embedding - embedding, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gates_that_know_nothing_multiply_by_one() -> None:
+    level = Level(8, 8)
+    with torch.no_grad():
+        for layer in (level.channel_gate[-1], level.spatial_gate):
+            layer.weight.zero_()
+            layer.bias.zero_()
+    tap = inputs()[0][0]
+    torch.testing.assert_close(level(tap), level.neck(tap))
 
 
 def test_identical_levels_are_as_similar_as_can_be() -> None:

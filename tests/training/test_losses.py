@@ -215,8 +215,10 @@ def test_terms_of_each_configuration(make_network: Make, settings: dict[str, obj
 def test_weights_scale_their_terms(make_network: Make) -> None:
     network = make_network()
     output, label = run(network)
+    output.hae = output.hae._replace(drift_loss=torch.tensor(0.7))  # it is 0 at the start
     names = {
         "model.hae.diversity_weight": "diversity",
+        "model.hae.drift_weight": "drift",
         "model.bfe.weight": "boundary",
         "model.dsf.match_weight": "match",
         "model.decoder.coarse_weight": "coarse",
@@ -229,6 +231,7 @@ def test_weights_scale_their_terms(make_network: Make) -> None:
     coarse = torch.stack([coarse_loss(logits, label) for logits in output.coarse]).mean()
     torch.testing.assert_close(once["coarse"], coarse)
     torch.testing.assert_close(once["match"], coarse_loss(output.dsf.logits, label))
+    assert (once["drift"], once["diversity"]) == (output.hae.drift_loss, output.hae.diversity)
 
 
 def test_a_small_class_counts_for_its_area_in_the_end(make_network: Make) -> None:
@@ -236,11 +239,14 @@ def test_a_small_class_counts_for_its_area_in_the_end(make_network: Make) -> Non
     label = torch.zeros(2, 64, 64, dtype=torch.long)
     label[:, 10:30, 10:30], label[:, 40:43, 40:43] = 1, 2  # 9.8 % and 0.2 % of the area
     output = network(torch.randn(2, 3, 64, 64))
+    output.dsf = output.dsf._replace(logits=3 * torch.randn(2, 3, 4, 4))  # the classes' losses differ
     for progress, least in ((0.0, 0.01), (0.25, 0.0075), (1.0, 0.0)):
         found = loss_terms(output, label, network.config, progress)
         torch.testing.assert_close(found["mask"], segmentation_loss(output.logits, label, least))
         coarse = torch.stack([coarse_loss(logits, label, least) for logits in output.coarse]).mean()
         torch.testing.assert_close(found["coarse"], network.config.decoder.coarse_weight * coarse)
+        match = coarse_loss(output.dsf.logits, label, least)
+        torch.testing.assert_close(found["match"], network.config.dsf.match_weight * match)
 
 
 def test_the_loss_is_computed_in_float32(make_network: Make) -> None:

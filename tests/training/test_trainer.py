@@ -137,9 +137,10 @@ def test_a_trained_network_computes_as_a_loaded_one(build: Build) -> None:
     torch.testing.assert_close(whole, parts, rtol=0, atol=0)
 
 
-def test_the_loss_is_told_how_far_training_is(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_and_network_are_told_how_far_training_is(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = build(training__steps=4)
-    original, told = module.loss_terms, []
+    original, told, fused = module.loss_terms, [], []
+    trainer.plain.dsf.register_forward_pre_hook(lambda _, given: fused.append(given[-1]))
 
     def terms(*arguments: object) -> dict[str, Tensor]:
         told.append(arguments[-1])
@@ -147,7 +148,7 @@ def test_the_loss_is_told_how_far_training_is(build: Build, monkeypatch: pytest.
 
     monkeypatch.setattr(module, "loss_terms", terms)
     trainer.run()
-    assert told == [0, 0.25, 0.5, 0.75]
+    assert told == fused == [0, 0.25, 0.5, 0.75]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_state(

@@ -39,7 +39,8 @@ class TrainedModel:
         task: its classes, and how images become its input.
         config: how it was trained.
         architecture: SAM's sizes, as transformers' ``SamConfig`` in a dictionary.
-        facts: text source and sentences, weights' source, versions; for people and reports.
+        facts: text source and sentences, weights' source, versions, for people and reports; and ``quality``, what the
+            model learned of itself.
     """
 
     network: MasgSamNetwork
@@ -77,13 +78,13 @@ def load_model(folder: Path) -> TrainedModel:
     """Read a model written by :func:`save_model`; no network, no text encoder.
 
     Raises:
-        CheckpointError: the folder holds no model, a damaged one, or one of a newer version.
+        CheckpointError: the folder holds no model, a damaged one, or one of another version's format.
     """
     facts = _read_facts(folder)
     damage = (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError)
     try:
         config = from_dict(facts["config"], source=folder / FACTS)
-        task, notes = Task.from_dict(facts["task"]), facts["facts"]
+        task, notes = Task.from_dict(facts["task"]), dict(facts["facts"].items())
         network, architecture = _empty_network(config, task, facts["architecture"], facts["text_width"])
     except damage as error:
         raise CheckpointError(
@@ -130,7 +131,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
             path=path,
             found=f"written by version {version}" if version else "not written by masg-sam",
             expected=f"format {FORMAT}, as version {__version__} writes it",
-            mend=mend,
+            mend=f"train again, or use the version that wrote it: {version}" if version else mend,
         )
     return facts
 
