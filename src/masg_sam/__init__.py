@@ -1,4 +1,4 @@
-"""masg-sam: from a handful of labelled scans to a segmenter you trust."""
+"""masg-sam: from a handful of labelled scans to a trained segmenter."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from masg_sam.config import Config, load_config, override, to_dict, walk
 from masg_sam.errors import MasgSamError
 
 app = typer.Typer(
-    help="A handful of labelled scans in, a segmenter you trust out.",
+    help="A handful of labelled scans in, a trained segmenter and masks out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -70,7 +70,7 @@ def common(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
-    """A handful of labelled scans in, a segmenter you trust out."""
+    """A handful of labelled scans in, a trained segmenter and masks out."""
     handler = RichHandler(console=notes, show_time=False, show_path=False, markup=False)
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)

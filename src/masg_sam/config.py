@@ -115,7 +115,12 @@ class DataConfig:
 
     size: Annotated[
         int | None,
-        Field(ge=32, le=2048, multiple_of=32, description="longest side of the input, pixels; none: chosen"),
+        Field(
+            ge=32,
+            le=2048,
+            multiple_of=32,
+            description="longest side of a picture, or of the median scan's slices, pixels; none: chosen",
+        ),
     ] = None
     pixel: Annotated[
         float | None,
@@ -132,7 +137,7 @@ class DataConfig:
     )
     planes: Annotated[
         Literal[1, 3] | None,
-        Field(description="planes a volume is cut in; none: 3 where voxels are nearly cubes, else 1"),
+        Field(description="planes a volume is cut in; none: 3 where all are deep and of nearly cubic voxels, else 1"),
     ] = None
     flips: Annotated[
         bool | None, Field(description="mirror while training; none: only pictures without left and right")

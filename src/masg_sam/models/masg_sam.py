@@ -23,7 +23,8 @@ class MasgSamOutput:
     """What the network returns for a batch.
 
     Attributes:
-        logits: background first, ``B x K+1 x H/s x W/s``; s is 2 or 4.
+        logits: background first, ``B x K+1 x H/s x W/s``; s is 2 or 4, and with the plain decoder the
+            stride of the finest tap.
         coarse: logits of the passes before the last step, each ``B x K+1 x H/4 x W/4``.
         hae, bfe, dsf: what the modules returned; ``None`` where a module is off.
     """

