@@ -168,31 +168,35 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=list(DATASETS))
     parser.add_argument("--methods", nargs="+", help="only these")
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmarks"), help="where runs and masks go")
-    parser.add_argument("--results", type=Path, default=HERE / "results", help="where the JSON files go")
+    parser.add_argument("--work", type=Path, help="where runs and masks go; else runs/benchmarks, or runs/quick")
+    parser.add_argument(
+        "--results", type=Path, help="where the JSON files go; else results/ here, with --quick in --work"
+    )
     parser.add_argument("--config", type=Path, help="recipe that all runs of masg-sam start from")
     parser.add_argument("--clip-vectors", type=Path, help="class vectors (.npy, .npz, .csv) for `controls`")
     parser.add_argument("--clip-names", type=Path, help="their names, where the .npy has no .json of its name")
     parser.add_argument("--minutes", type=float, help="training time of the peers; else what masg-sam took")
     parser.add_argument("--nnunet", type=Path, help="environment of nnU-Net, made when missing; else in --work")
     parser.add_argument("--quick", action="store_true", help="two steps, two test cases: to see that it works")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.work = (given.work or Path("runs") / ("quick" if given.quick else "benchmarks")).resolve()
+    given.results = (given.results or (given.work / "results" if given.quick else HERE / "results")).resolve()
+    return given
 
 
 def main() -> None:
     """Parse and go."""
     given = parse()
-    work = given.work.resolve()
-    vectors = link_vectors(given.clip_vectors, given.clip_names, work) if given.clip_vectors else None
+    vectors = link_vectors(given.clip_vectors, given.clip_names, given.work) if given.clip_vectors else None
     place = Place(
         given.data.resolve(),
-        work,
-        given.results.resolve(),
+        given.work,
+        given.results,
         given.quick,
         given.config and given.config.resolve(),
         vectors,
         given.minutes,
-        (given.nnunet or work / "nnunet").absolute(),
+        (given.nnunet or given.work / "nnunet").absolute(),
     )
     for run in wanted(given, place):
         if run.method in NNUNET:

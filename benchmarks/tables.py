@@ -25,12 +25,13 @@ HEAD = """# Results
 
 Written by `python benchmarks/tables.py` from the JSON files in `results/`, which `python benchmarks/run.py` made: see
 [how](README.md). Dice, HD95 and surface Dice (2 mm; 2 pixels for pictures) are means over the test cases of the mean
-over the classes, ± one standard deviation over the cases. Distances of missed classes are undefined and left out.
-Minutes are of the wall clock, CPU minutes of all cores together: others may have shared the machine."""
+over the classes, ± one standard deviation over the cases. HD95 is in mm, of pictures in pixels; distances of missed
+classes are undefined and left out. Minutes are of the wall clock, CPU minutes of all cores together: others may have
+shared the machine."""
 COST = ("steps", "input", "train min", "CPU min", "GB", "predict min")
 METHOD_HEADS = (
-    *("dataset", "method", "seeds", "Dice", "worst tenth", "HD95 mm", "boundary F1"),
-    *("Δ Dice", "Δ HD95 mm", "Δ boundary F1", "p", "steps", "train min", "CPU min"),
+    *("dataset", "method", "seeds", "Dice", "worst tenth", "HD95", "boundary F1"),
+    *("Δ Dice", "Δ HD95", "Δ boundary F1", "p", "steps", "train min", "CPU min", "predict min", "commit"),
 )
 P = METHOD_HEADS.index("p")
 PLAIN = "plain decoder"
@@ -38,7 +39,8 @@ START, END = "<!-- results: written by benchmarks/tables.py -->", "<!-- end of r
 COLOURS = {REFERENCE: "#0072B2", PLAIN: "#D55E00"}
 PAIRED = """± is over seeds. The worst tenth is the mean Dice of the worst tenth of the cases. Differences are
 masg-sam minus the method on the same cases, each case's mean over seeds, with the 95 % bootstrap interval over cases;
-p is of Wilcoxon's signed-rank test on Dice, corrected for all rows (Holm)."""
+p is of Wilcoxon's signed-rank test on Dice, corrected for all rows (Holm). Both are of the trainings shown, and say
+nothing of another seed."""
 PEERS = """nnU-Net v2 plans and preprocesses the same labelled cases (not counted), trains on all of them for the wall
 clock that `masg-sam train` took with its defaults, its learning rate falling to zero until then, and predicts as it
 does by default: `3d_fullres` for scans, `2d` for pictures, and `2d` for scans as "nnU-Net 2d". masg-sam is the run
@@ -89,8 +91,8 @@ def headline(records: Sequence[Record]) -> str:
                 number(costs(runs, "cpu_minutes"), 0),
                 number(average(run["train"].get("peak_gb") for run in runs), 1),
             ]
-            commits = ", ".join(dict.fromkeys(run["commit"] for run in [*runs, *plain]))
-            rows.append([DATASETS[dataset].title, ", ".join(runs[0]["classes"]), *dice, *cost, commits])
+            of = commits([*runs, *plain])
+            rows.append([DATASETS[dataset].title, ", ".join(runs[0]["classes"]), *dice, *cost, of])
     heads = ["labelled", "classes", "Dice", "Dice, plain decoder", "training, CPU minutes", "GB", "commit"]
     return table(heads, rows)
 
@@ -132,7 +134,7 @@ def whole(heading: str, records: Sequence[Record]) -> str:
         heading,
         "`masg-sam train DATA --out RUN`, `predict`, `evaluate`, nothing set. Compare rows of one commit: what\n"
         "changed between commits stands in [what was tried](../docs/explanation/what-was-tried.md).",
-        ["dataset", "method", "seed", "Dice", "HD95 mm", "surface Dice", *COST, "commit"],
+        ["dataset", "method", "seed", "Dice", "HD95", "surface Dice", *COST, "commit"],
         rows,
     )
 
@@ -171,6 +173,7 @@ def methods(heading: str, text: str, records: Sequence[Record]) -> str:
     rows, p_values, places = [], [], []
     for (dataset, method), runs in sorted(groups.items(), key=lambda item: list(DATASETS).index(item[0][0])):
         cost = [number(costs(runs, what), 1) for what in ("minutes", "cpu_minutes")]
+        cost += [number(average(run["predict"]["minutes"] for run in runs), 1), commits(runs)]
         scores = [spread(values(runs, "dice")), number(worst(runs)[1])]
         scores += [spread(values(runs, "hd95_mm"), 1), spread(values(runs, "boundary_f1"))]
         row = [DATASETS[dataset].title, method, str(len(runs)), *scores]
@@ -250,6 +253,11 @@ def origin(records: Sequence[Record]) -> str:
         for (study, commit, machine, quick), runs in groups.items()
     ]
     return "\n".join(["## Where the runs come from", "", *lines])
+
+
+def commits(records: Sequence[Record]) -> str:
+    """The commits of some runs."""
+    return ", ".join(dict.fromkeys(record["commit"] for record in records))
 
 
 def names(record: Record) -> list[str]:

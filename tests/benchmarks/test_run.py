@@ -47,6 +47,22 @@ def main(script: Script, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return call
 
 
+@pytest.mark.parametrize(
+    ("given", "work", "results"),
+    [
+        ([], "runs/benchmarks", BENCHMARKS / "results"),
+        (["--quick"], "runs/quick", "runs/quick/results"),  # never taken for runs in full, nor continued as such
+        (["--quick", "--work", "w", "--results", "r"], "w", "r"),
+    ],
+)
+def test_quick_runs_keep_apart(
+    script: Script, monkeypatch: pytest.MonkeyPatch, given: list[str], work: str, results: str | Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", "--data", "DATA", "--study", "terms", *given])
+    found = script("run").parse()
+    assert (found.work, found.results) == (Path(work).resolve(), Path(results).resolve())
+
+
 def calls(tmp_path: Path, verb: str) -> list[list[str]]:
     lines = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
     return [words for words in map(json.loads, lines) if words[0] == verb]

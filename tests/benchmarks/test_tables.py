@@ -84,6 +84,10 @@ def test_wall_clock_and_cpu_side_by_side_and_older_records_without(script: Scrip
     text = (tmp_path / "out.md").read_text(encoding="utf-8")
     assert "| 600 | 192 x 256 | 21.1 | – | 1.8 | 4.5 |" in text
     peers = text[text.index("## Whole methods of others") :]
-    assert "+0.300 (+0.300 to +0.300)" in peers and "| 600 | 21.2 | 41.3 |" in peers and "| 21.1 | – |" in peers
+    assert (
+        "+0.300 (+0.300 to +0.300)" in peers
+        and "| 600 | 21.2 | 41.3 | 4.5 | abc |" in peers
+        and "| 21.1 | – | 4.5 |" in peers
+    )
     assert "| LA, 4 scans | masg-sam | 0 | left atrium 0.900 | 0.900 | 0.900 |" in text
     assert "| PROMISE12, 3 scans | masg-sam | 0 | 0.900" in text
