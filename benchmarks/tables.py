@@ -90,14 +90,14 @@ def headline(records: Sequence[Record]) -> str:
     for dataset in DATASETS:
         runs, plain, *peers = (groups.get((dataset, method), []) for method in (REFERENCE, PLAIN, *NNUNET))
         if runs:
-            better = max(peers, key=lambda of: max(values(of, "dice"), default=0.0))
+            better = max(peers, key=lambda made: max(values(made, "dice"), default=0.0))
             dice = [spread(values(of, "dice")) for of in (runs, plain, better)]
             cost = [
                 number(costs(runs, "cpu_minutes"), 0),
                 number(average(run["train"].get("peak_gb") for run in runs), 1),
             ]
-            of = commits([*runs, *plain])
-            rows.append([DATASETS[dataset].title, ", ".join(runs[0]["classes"]), *dice, *cost, of])
+            named = [DATASETS[dataset].title, ", ".join(runs[0]["classes"])]
+            rows.append([*named, *dice, *cost, commits([*runs, *plain])])
     heads = ["labelled", "classes", "Dice", "plain decoder", "nnU-Net", "training, CPU minutes", "GB", "commit"]
     return table(heads, rows)
 
