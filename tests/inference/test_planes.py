@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from masg_sam.inference.planes import LEAST_PROBABILITY, OWN_WEIGHT, OtherPlanes
+from masg_sam.inference.planes import LEAST_PROBABILITY, OtherPlanes, plane_weights
 
 SHAPE = (3, 4, 5)  # Z, Y, X
+TWICE = (2.0, 3.0, 2.4)  # mm: the volume is 6 mm high, and 12 mm deep and wide; planes count 4 : 1 : 1
+CUBE = (4.0, 3.0, 2.4)  # mm: 12 mm each way
 
 
 def even(value: float, axis: int) -> Tensor:
@@ -16,16 +18,44 @@ def even(value: float, axis: int) -> Tensor:
     return torch.cat([1 - one, one], 1)
 
 
-def test_planes_are_joined_by_their_geometric_mean() -> None:
+def nobody() -> Tensor:
+    return torch.zeros(3, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "expected"),
+    [
+        ((40, 40, 40), (1.0, 1.0, 1.0), (1 / 3, 1 / 3, 1 / 3)),
+        ((40, 80, 80), (1.0, 1.0, 1.0), (4 / 6, 1 / 6, 1 / 6)),  # axial slices show twice the area
+        ((40, 80, 80), (2.0, 1.0, 1.0), (1 / 3, 1 / 3, 1 / 3)),  # voxels are no cubes: millimetres count
+        ((60, 30, 60), (0.5, 0.5, 0.5), (1 / 6, 4 / 6, 1 / 6)),
+    ],
+)
+def test_a_plane_counts_as_the_square_of_its_slices_area(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], expected: tuple[float, ...]
+) -> None:
+    assert plane_weights(shape, spacing) == pytest.approx(expected)
+
+
+def test_planes_are_joined_by_their_weighted_geometric_mean() -> None:
     """Own plane 0.2, four times; others 0.9 and 0.6: (0.2^4 0.9 0.6)^(1/6) against (0.8^4 0.1 0.4)^(1/6)."""
-    others = OtherPlanes(1, SHAPE, axis=0)
+    others = OtherPlanes(1, SHAPE, TWICE, axis=0)
     others.add([even(0.9, 1)], 1)
     others.add(even(0.6, 2).split(2), 2)
-    assert OWN_WEIGHT == 4.0
-    joined = others.join(even(0.2, 0), 0, torch.zeros(3, dtype=torch.bool))
+    joined = others.join(even(0.2, 0), 0, nobody())
     top, rest = (0.2**4 * 0.54) ** (1 / 6), (0.8**4 * 0.04) ** (1 / 6)
     assert joined[:, 1] == pytest.approx(top / (top + rest), abs=1e-3)
     assert joined.sum(1) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_another_plane_may_count_more_than_the_models_own() -> None:
+    """The same volume, trained in sagittal slices: 0.2 once, 0.9 four times, 0.6 once."""
+    others = OtherPlanes(1, SHAPE, TWICE, axis=2)
+    others.add([even(0.9, 0)], 0)
+    others.add([even(0.6, 1)], 1)
+    joined = others.join(even(0.2, 2), 0, torch.zeros(5, dtype=torch.bool))
+    top, rest = (0.2 * 0.9**4 * 0.6) ** (1 / 6), (0.8 * 0.1**4 * 0.4) ** (1 / 6)
+    assert joined[:, 1] == pytest.approx(top / (top + rest), abs=1e-3)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -35,18 +65,18 @@ def test_every_voxel_meets_itself(axis: int) -> None:
     truth = torch.rand(SHAPE)
     both = torch.stack([1 - truth, truth])  # 2 x Z x Y x X
     across = [other for other in range(3) if other != axis]
-    others = OtherPlanes(1, SHAPE, axis)
+    others = OtherPlanes(1, SHAPE, CUBE, axis)
     for other in across:
         others.add(both.movedim(other + 1, 0).split(2), other)
     own = torch.full_like(both, 0.5).movedim(axis + 1, 0)
     parts = [others.join(part, 2 * i, torch.zeros(len(part), dtype=torch.bool)) for i, part in enumerate(own.split(2))]
     joined = torch.cat(parts).movedim(0, axis + 1)
-    expected = both ** (1 / 3) / (both ** (1 / 3)).sum(0)  # the mean of two logs of p and four of 1/2
+    expected = both ** (2 / 3) / (both ** (2 / 3)).sum(0)  # the mean of two logs of p and one of 1/2
     assert torch.allclose(joined, expected, atol=5e-3)
 
 
 def test_where_a_user_spoke_the_own_plane_stands_alone() -> None:
-    others = OtherPlanes(1, SHAPE, axis=0)
+    others = OtherPlanes(1, SHAPE, CUBE, axis=0)
     others.add([even(0.9, 1)], 1)
     joined = others.join(even(0.2, 0), 0, torch.tensor([False, True, False]))
     assert torch.equal(joined[1], even(0.2, 0)[1])
@@ -54,8 +84,12 @@ def test_where_a_user_spoke_the_own_plane_stands_alone() -> None:
 
 
 def test_no_plane_rules_a_class_out() -> None:
-    others = OtherPlanes(1, SHAPE, axis=0)
+    """Once 1e-4 and once 1 for the class, a third each, and the background the other way round."""
+    others = OtherPlanes(1, SHAPE, CUBE, axis=0)
     others.add([even(0.0, 1)], 1)
-    joined = others.join(even(1.0, 0), 0, torch.zeros(3, dtype=torch.bool))
-    fifth = LEAST_PROBABILITY ** (1 / 5)  # once 1e-4 and four times 1 for the class; the background the other way round
-    assert joined[:, 1] == pytest.approx(fifth / (fifth + fifth**4), abs=1e-3)
+    joined = others.join(even(1.0, 0), 0, nobody())
+    assert joined[:, 1] == pytest.approx(0.5, abs=1e-3)
+    others.add([even(0.9, 2)], 2)
+    joined = others.join(even(1.0, 0), 0, nobody())
+    assert joined[:, 1] == pytest.approx(0.9 ** (1 / 3) / (0.9 ** (1 / 3) + 0.1 ** (1 / 3)), abs=1e-3)
+    assert LEAST_PROBABILITY == 1e-4

@@ -95,7 +95,8 @@ class Steadfast(nn.Module):
 
 
 def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logits 1, -5, -5, the first counting four times: the mean is -1, so the class goes; with 2, -1, -1 it stays."""
+    """20 mm high, 40 mm deep and wide: axial slices count four times. Logits 1, -5, -5 have the mean -1, so the class
+    goes; with 2, -1, -1 it stays."""
     original = module.network_batches
 
     def marked(volume: Volume, task: Task, *rest: int) -> Iterator[Tensor]:
@@ -103,7 +104,7 @@ def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(module, "network_batches", marked)
     task = make_task(1, intensity=Unchanged("scan"), across=ACROSS)
-    data = volume(np.ones((1, 20, 24, 28)), (1.0, 1.0, 1.0))
+    data = volume(np.ones((1, 20, 24, 28)), (1.0, 40 / 24, 40 / 28))
     gone = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(data)
     kept = Predictor(Steadfast(2.0, -1.0, -1.0), task).segment(data)
     assert not gone.mask.any() and kept.mask.all()
@@ -227,6 +228,17 @@ def test_neighbouring_slices_agree_in_thin_slices_only(task: Callable[..., Task]
     thick = Predictor(Threshold(), task(pixel=1.0)).segment(volume(data, (5.0, 1.0, 1.0)))
     assert thin.mask[3].any() and not thick.mask[3].any()
     assert module.SMOOTHING_MM == 1.0
+
+
+def test_joined_planes_are_smoothed_less(task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(module, "smooth_slices", lambda batches, sigma: (seen.append(sigma), batches)[1])
+    cube = volume(np.ones((1, 20, 24, 28)), (0.5, 1.0, 2.0))
+    Predictor(Threshold(), task(pixel=1.0)).segment(cube)
+    assert seen == [1.6]  # 1 mm would be two slices
+    seen.clear()
+    Predictor(Threshold(), task(pixel=1.0, across=ACROSS)).segment(cube)
+    assert sorted(seen) == [0.25, 0.5, 1.0]  # 0.5 mm in slices of each plane
 
 
 def test_no_more_than_a_few_slices_are_smoothed_over(task: Callable[..., Task]) -> None:

@@ -5,27 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 LEAST_PROBABILITY = 1e-4  # no plane rules a class out
-OWN_WEIGHT = 4.0  # of the model's own plane, another one's being 1; chosen on the validation scans of LA
 LEAST_DEPTH = 16  # slices; across fewer there is no picture to read
 
 
+def plane_weights(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> tuple[float, ...]:
+    """How much each plane counts, in sum 1: as the square of its slices' area, for a slice that shows more is read
+    better. Chosen on validation scans, see docs/explanation/what-was-tried.md.
+
+    Args:
+        shape: voxels of the volume along ``Z, Y, X``.
+        spacing: mm along ``Z, Y, X``.
+
+    Returns:
+        Of the slices along ``Z, Y, X``.
+    """
+    depth = np.multiply(shape, spacing)
+    weights = (depth.min() / depth) ** 2  # the area of a slice is the volume divided by its depth
+    return tuple(float(weight) for weight in weights / weights.sum())
+
+
 class OtherPlanes:
-    """What the planes across the model's own one say of a volume: the sum of their log probabilities.
+    """What the planes across the model's own one say of a volume: the weighted sum of their log probabilities.
 
     It takes as much memory as the volume in half precision for each class, background included.
 
     Args:
         classes: foreground classes K.
         shape: voxels of the volume along ``Z, Y, X``.
+        spacing: mm along ``Z, Y, X``.
         axis: along which the slices of the model's own plane lie.
     """
 
-    def __init__(self, classes: int, shape: tuple[int, int, int], axis: int) -> None:
-        self.axis, self.planes = axis, 0
+    def __init__(
+        self, classes: int, shape: tuple[int, int, int], spacing: tuple[float, float, float], axis: int
+    ) -> None:
+        self.axis, self.weights = axis, plane_weights(shape, spacing)
         self.logs = torch.zeros(classes + 1, *shape, dtype=torch.float16)
 
     def add(self, batches: Iterable[Tensor], axis: int) -> None:
@@ -37,12 +56,11 @@ class OtherPlanes:
         """
         done, slices = 0, self.logs.movedim(axis + 1, 0)  # S x K+1 x rows x columns
         for batch in batches:
-            slices[done : done + len(batch)] += _log(batch).cpu().half()
+            slices[done : done + len(batch)] += (self.weights[axis] * _log(batch)).cpu().half()
             done += len(batch)
-        self.planes += 1
 
     def join(self, probability: Tensor, start: int, alone: Tensor) -> Tensor:
-        """The geometric mean of all planes.
+        """The weighted geometric mean of all planes.
 
         Args:
             probability: of slices of the model's own plane, ``B x K+1 x rows x columns``.
@@ -50,8 +68,7 @@ class OtherPlanes:
             alone: slices in which only their own plane counts, ``B`` of bool.
         """
         others = self.logs.movedim(self.axis + 1, 0)[start : start + len(probability)].to(probability)
-        mean = (OWN_WEIGHT * _log(probability) + others) / (OWN_WEIGHT + self.planes)
-        joined = mean.softmax(1)
+        joined = (self.weights[self.axis] * _log(probability) + others).softmax(1)
         joined[alone] = probability[alone]
         return joined
 
