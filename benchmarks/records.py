@@ -40,6 +40,11 @@ def costs(runs: Sequence[Record], what: str) -> float | None:
     return average(None if None in parts else sum(parts) for parts in trainings)
 
 
+def commits(records: Sequence[Record]) -> str:
+    """The commits of some runs."""
+    return ", ".join(dict.fromkeys(record["commit"] for record in records))
+
+
 def by_case(runs: Sequence[Record], metric: str) -> dict[str, float | None]:
     """A metric of each case, its mean over seeds and over the classes in which it is defined."""
     cases: dict[str, list[float | None]] = defaultdict(list)

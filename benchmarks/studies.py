@@ -40,6 +40,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "nnU-Net 2d": (),
 }
 REFERENCE = "masg-sam"
+PLAIN = "plain decoder"
 FROM_SCRATCH = "U-Net"
 GIVEN_VECTORS = "CLIP vectors"
 SELF_TRAINED = "self-training"
@@ -90,7 +91,7 @@ class Run:
 
 def defaults(seeds: list[int]) -> Iterator[Run]:
     """The three commands as they are, beside a plain decoder on the same steps."""
-    yield from _all("defaults", OWN, ("masg-sam", "plain decoder"), seeds)
+    yield from _all("defaults", OWN, ("masg-sam", PLAIN), seeds)
 
 
 def modules(seeds: list[int]) -> Iterator[Run]:
@@ -101,7 +102,7 @@ def modules(seeds: list[int]) -> Iterator[Run]:
         "without BFE",
         "without DSF",
         "without all three",
-        "plain decoder",
+        PLAIN,
         "SAMed-style",
         FROM_SCRATCH,
     )
@@ -132,7 +133,7 @@ def shots(seeds: list[int]) -> Iterator[Run]:
     for seed in seeds:
         for dataset, numbers in SHOTS.items():
             for number in numbers:
-                for method in (REFERENCE, "plain decoder"):
+                for method in (REFERENCE, PLAIN):
                     yield Run("shots", dataset, method, seed, shots=number)
 
 
@@ -159,7 +160,7 @@ def unlabelled(seeds: list[int]) -> Iterator[Run]:
 
 def published(seeds: list[int]) -> Iterator[Run]:
     """Few-shot settings of other papers, whose data need registration."""
-    yield from _all("published", PUBLISHED, (REFERENCE, "plain decoder"), seeds)
+    yield from _all("published", PUBLISHED, (REFERENCE, PLAIN), seeds)
 
 
 STUDIES = {

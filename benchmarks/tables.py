@@ -1,4 +1,4 @@
-"""RESULTS.md, its figure and the README's table from the JSON files in results/. Nobody types a number.
+"""RESULTS.md, its figure and the README's tables from the JSON files in results/. Nobody types a number.
 
 python benchmarks/tables.py
 """
@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from data_sets import DATASETS
 from matplotlib.figure import Figure
-from mdtable import difference, number, section, spread, table
-from records import Record, costs, grouped, paired, read, values, worst
+from mdtable import difference, number, section, spread
+from records import Record, commits, costs, grouped, paired, read, values, worst
 from scipy.stats import wilcoxon
-from studies import NNUNET, REFERENCE, STUDIES
+from short import put
+from studies import PLAIN, REFERENCE, STUDIES
 from trust import average
 
 from masg_sam.evaluation.compare import holm
@@ -34,8 +35,6 @@ METHOD_HEADS = (
     *("Δ Dice", "Δ HD95", "Δ boundary F1", "p", "steps", "train min", "CPU min", "predict min", "commit"),
 )
 P = METHOD_HEADS.index("p")
-PLAIN = "plain decoder"
-START, END = "<!-- results: written by benchmarks/tables.py -->", "<!-- end of results -->"
 COLOURS = {REFERENCE: "#0072B2", PLAIN: "#D55E00"}
 PAIRED = """± is over seeds. The worst tenth is the mean Dice of the worst tenth of the cases. Differences are
 masg-sam minus the method on the same cases, each case's mean over seeds, with the 95 % bootstrap interval over cases;
@@ -77,38 +76,6 @@ def write(results: Path, out: Path) -> None:
         sections.append(whole(title("published"), studies["published"]))
     sections.append(origin(records))
     out.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
-
-
-def headline(records: Sequence[Record]) -> str:
-    """What a user gets who sets nothing, in one short table; means over the seeds.
-
-    Args:
-        records: of all studies; those of ``defaults`` and ``peers`` count.
-    """
-    groups = grouped((one for one in records if one["study"] in ("defaults", "peers")), "dataset", "method")
-    rows = []
-    for dataset in DATASETS:
-        runs, plain, *peers = (groups.get((dataset, method), []) for method in (REFERENCE, PLAIN, *NNUNET))
-        if runs:
-            better = max(peers, key=lambda made: max(values(made, "dice"), default=0.0))
-            dice = [spread(values(of, "dice")) for of in (runs, plain, better)]
-            cost = [
-                number(costs(runs, "cpu_minutes"), 0),
-                number(average(run["train"].get("peak_gb") for run in runs), 1),
-            ]
-            named = [DATASETS[dataset].title, ", ".join(runs[0]["classes"])]
-            rows.append([*named, *dice, *cost, commits([*runs, *plain])])
-    heads = ["labelled", "classes", "Dice", "plain decoder", "nnU-Net", "training, CPU minutes", "GB", "commit"]
-    return table(heads, rows)
-
-
-def put(page: Path, text: str) -> None:
-    """Replace what stands between the two marks of a page, where it has them."""
-    old = page.read_text(encoding="utf-8")
-    before, start, rest = old.partition(START)
-    _, end, after = rest.partition(END)
-    if end:
-        page.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def title(study: str) -> str:
@@ -260,11 +227,6 @@ def origin(records: Sequence[Record]) -> str:
     return "\n".join(["## Where the runs come from", "", *lines])
 
 
-def commits(records: Sequence[Record]) -> str:
-    """The commits of some runs."""
-    return ", ".join(dict.fromkeys(record["commit"] for record in records))
-
-
 def names(record: Record) -> list[str]:
     """Dataset, method and seed."""
     return [DATASETS[record["dataset"]].title, record["method"], str(record["seed"])]
@@ -275,10 +237,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the JSON files")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="file to write")
-    parser.add_argument("--readme", type=Path, default=HERE.parent / "README.md", help="file that gets the short table")
+    parser.add_argument(
+        "--readme", type=Path, default=HERE.parent / "README.md", help="file that gets the short tables"
+    )
     arguments = parser.parse_args()
     write(arguments.results, arguments.out)
-    put(arguments.readme, headline(read(arguments.results)))
+    put(arguments.readme, read(arguments.results))
 
 
 if __name__ == "__main__":

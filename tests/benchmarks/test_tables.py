@@ -16,36 +16,54 @@ def record(dice: dict[str, float | None]) -> dict[str, object]:
     return {"cases": {case: {"x": {"dice": value}, "y": {"dice": None}} for case, value in dice.items()}}
 
 
-def test_the_short_table_goes_between_its_marks(script: Script, tmp_path: Path) -> None:
-    tables, page = script("tables"), tmp_path / "README.md"
+def test_the_short_tables_go_between_their_marks(script: Script, tmp_path: Path) -> None:
+    short, page = script("short"), tmp_path / "README.md"
     records = [
         whole("defaults", "masg-sam", 0.9, minutes=12.3, cpu_minutes=21.4, peak_gb=1.8),
         whole("defaults", "plain decoder", 0.85),
         whole("modules", "masg-sam", 0.1),  # another study
     ]
-    page.write_text(f"before\n{tables.START}\nold\n{tables.END}\nafter\n", encoding="utf-8")
+    (opened, closed), (second, last) = map(short.marks, ("results", "modules"))
+    page.write_text(f"before\n{opened}\nold\n{closed}\nbetween\n{second}\n{last}\nafter\n", encoding="utf-8")
     for _ in range(2):
-        tables.put(page, tables.headline(records))
+        short.put(page, records)
     lines = page.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "before" and lines[-2:] == [tables.END, "after"] and "old" not in lines and len(lines) == 7
-    assert lines[4] == "| LA, 4 scans | left atrium | 0.900 | 0.850 | – | 21 | 1.8 | abc |"
+    assert lines[0] == "before" and lines[5:8] == [closed, "between", second] and lines[-2:] == [last, "after"]
+    assert lines[4] == "| LA, 4 scans | left atrium | 0.900 | 0.850 | – | 1 | 21 | 1.8 | abc |" and len(lines) == 13
+    assert lines[8:11] == ["| method | LA, 4 scans |", "| --- | --- |", "| masg-sam | 0.100 |"]
     records += [whole("peers", "nnU-Net", 0.4), whole("peers", "nnU-Net 2d", 0.6)]  # the better of the two is shown
-    assert "| 0.900 | 0.850 | 0.600 | 21 |" in tables.headline(records)
+    assert "| 0.900 | 0.850 | 0.600 | 1 | 21 |" in short.headline(records)
     records[1]["commit"] = "def"  # of other code than the first: both are told
-    assert tables.headline(records).splitlines()[2].endswith("| 1.8 | abc, def |")
+    assert short.headline(records).splitlines()[2].endswith("| 1.8 | abc, def |")
     page.write_text("no marks", encoding="utf-8")
-    tables.put(page, "text")
+    short.put(page, records)
     assert page.read_text(encoding="utf-8") == "no marks"
 
 
+def test_a_star_where_the_interval_is_away_from_zero(script: Script) -> None:
+    """Four cases: -0.1 in each is sure; -0.1, -0.1, -0.1, +0.1 is not."""
+    records = [whole("modules", name, 0.5) for name in ("masg-sam", "without HAE", "without BFE", "without DSF")]
+    for record, changes in zip(records[1:], ([-0.1] * 4, [-0.1, -0.1, -0.1, 0.1], [0.1] * 4), strict=True):
+        record["cases"] = {f"s{i}": {"left atrium": {"dice": 0.5 + change}} for i, change in enumerate(changes)}
+    rows = script("short").ablation(records).splitlines()[2:]
+    assert rows == [
+        "| masg-sam | 0.500 |",
+        "| without HAE | 0.500 (-0.100*) |",
+        "| without BFE | 0.500 (-0.050) |",
+        "| without DSF | 0.500 (+0.100*) |",
+    ]
+
+
 def test_the_pages_say_what_the_files_say(script: Script, tmp_path: Path) -> None:
-    tables = script("tables")
+    tables, short = script("tables"), script("short")
     tables.write(tables.HERE / "results", tmp_path / "RESULTS.md")
     written = (tables.HERE / "RESULTS.md").read_text(encoding="utf-8")
     assert (tmp_path / "RESULTS.md").read_text(encoding="utf-8") == written, "run benchmarks/tables.py"
     readme = (tables.HERE.parent / "README.md").read_text(encoding="utf-8")
     records = script("records").read(tables.HERE / "results")
-    assert f"{tables.START}\n{tables.headline(records)}\n{tables.END}" in readme, "run benchmarks/tables.py"
+    for name, make in short.TABLES.items():
+        opened, closed = short.marks(name)
+        assert f"{opened}\n{make(records)}\n{closed}" in readme, "run benchmarks/tables.py"
 
 
 def test_differences_are_paired_by_case_and_averaged_over_seeds(script: Script) -> None:
