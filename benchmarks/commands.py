@@ -81,12 +81,13 @@ def train_step(run: Run, place: Place, program: list[str], training: Path, folde
 
 
 def self_training_steps(run: Run, place: Place, training: Path, images: Path) -> dict[str, list[str]]:
-    """Train, segment what nobody labelled, and train anew on all of it."""
+    """Train as in `defaults`, segment what nobody labelled, and train anew on all of it."""
     own, unlabelled = place.folder(run), DATASETS[run.dataset].unlabelled
     if unlabelled is None:
         raise SystemExit(f"{run.dataset} has no images without labels")
     others = few_images(place.data / unlabelled, own / "others") if place.quick else place.data / unlabelled
-    teacher, guesses, joined, folder, masks = (own / name for name in ("teacher", "guesses", "joined", "run", "masks"))
+    guesses, joined, folder, masks = (own / name for name in ("guesses", "joined", "run", "masks"))
+    teacher = place.folder(teacher_of(run)) / "run"
     join = str(HERE / "self_training.py")
     return {
         "teach": train_step(run, place, MASG_SAM, training, teacher),
@@ -95,6 +96,11 @@ def self_training_steps(run: Run, place: Place, training: Path, images: Path) ->
         "train": train_step(run, place, MASG_SAM, joined / LIST, folder),
         "predict": [*MASG_SAM, "predict", str(folder), str(images), "--out", str(masks)],
     }
+
+
+def teacher_of(run: Run) -> Run:
+    """The run whose training self-training starts from, and shares."""
+    return replace(run, study="defaults", method=REFERENCE)
 
 
 def nnunet_steps(run: Run, place: Place, training: Path, images: Path) -> dict[str, list[str]]:

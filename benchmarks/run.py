@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import nnunet
-from commands import HERE, MASG_SAM, Place, link_vectors, minutes, steps, typed
+from commands import HERE, MASG_SAM, Place, link_vectors, minutes, steps, teacher_of, typed
 from data_sets import DATASETS
 from diagnostics import last_diagnostics
 from processes import end_with_steps, held, once
@@ -47,8 +47,17 @@ def run_one(run: Run, place: Place) -> dict[str, Any]:
         images, labels = few_images(images, own / "images"), few_images(labels, own / "labels")
     training = few_labels(run, root / dataset.train, own / "data")
     commands = steps(run, place, training, images)
-    cost = {step: once(own / f"{step}.json", command) for step, command in commands.items()}
+    cost = {step: done(step, command, run, place) for step, command in commands.items()}
     return asked(run, place) | cost | found(own, evaluate(own / "masks", labels))
+
+
+def done(step: str, command: list[str], run: Run, place: Place) -> dict[str, float]:
+    """What a step cost, now or before; a teacher is trained in its own folder, for whoever needs it next."""
+    if step != "teach":
+        return once(place.folder(run) / f"{step}.json", command)
+    first = place.folder(teacher_of(run))
+    with held(first / "in-hand", wait=True):
+        return once(first / "train.json", command)
 
 
 def asked(run: Run, place: Place) -> dict[str, Any]:

@@ -195,11 +195,22 @@ def test_self_training_is_two_trainings(main: Main, script: Script, tmp_path: Pa
     assert [first[1], second[1]] == [str(tmp_path / "data/la4"), str(own / "joined/cases.json")]
     assert first[4:] == second[4:] == ["--training.seed", "1"]
     guess, test = calls(tmp_path, "predict")
-    assert guess[1:] == [str(own / "teacher"), str(tmp_path / "data/la4/imagesUn"), "--out", str(own / "guesses")]
+    teacher = tmp_path / "work/defaults/la4-masg-sam-1/run"
+    assert guess[1:] == [str(teacher), str(tmp_path / "data/la4/imagesUn"), "--out", str(own / "guesses")]
     assert test[1:3] == [str(own / "run"), str(tmp_path / "data/la4/imagesTs")]
     assert "self-trained masks" in record["command"]
     both = record["teach"]["minutes"] + record["train"]["minutes"]
     assert script("records").costs([record], "minutes") == pytest.approx(both)
+    main("--study", "defaults", "--methods", "masg-sam", "--seeds", "1")
+    assert len(calls(tmp_path, "train")) == 2  # the teacher's training is that of the defaults
+
+
+def test_a_run_of_the_defaults_is_the_teacher(main: Main, tmp_path: Path) -> None:
+    main("--study", "defaults", "--methods", "masg-sam")
+    record = main("--study", "unlabelled", "--methods", "self-training")["unlabelled/la4-self-training-0"]
+    assert len(calls(tmp_path, "train")) == 2
+    cost = json.loads((tmp_path / "work/defaults/la4-masg-sam-0/train.json").read_text(encoding="utf-8"))
+    assert record["teach"] == cost
 
 
 def test_vectors_from_a_file_where_they_name_every_class(
