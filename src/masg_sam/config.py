@@ -36,7 +36,10 @@ class EncoderConfig:
     tuning: Annotated[Literal["full", "lora", "frozen"], Field(description="what of the encoder is trained")] = "full"
     lora_rank: Annotated[Positive, Field(description="rank of the LoRA updates")] = 8
     taps: Annotated[
-        list[int] | None, Field(description="ViT blocks whose outputs are the levels; none: the usual four")
+        list[int] | None,
+        Field(
+            description="ViT blocks whose outputs are the levels; none: 3, 5, 7, 11 of ViT-B, each quarter of larger ones"
+        ),
     ] = None
     checkpointing: Annotated[
         bool, Field(description="recompute activations on the way back: less memory, more time (ViT)")

@@ -157,8 +157,8 @@ class MasgSam:
             prompts: for the one case there is; or a JSON file of the prompts of any, see
                 :class:`~masg_sam.inference.prompt_file.FilePrompt`.
             pictures: write an overlay picture beside each mask too.
-            mask_format: of the masks: ``nifti``, ``nrrd``, ``mha``, ``png``, ``dicom-seg``, ``rtstruct``; that of
-                the images if not given.
+            mask_format: of the masks: ``nifti``, ``nrrd``, ``mha``, ``png``, ``tiff``, ``dicom-seg``, ``rtstruct``;
+                that of the images if not given.
 
         Yields:
             The result of each case, as soon as its mask is written.
