@@ -38,7 +38,7 @@ class EncoderConfig:
     taps: Annotated[
         list[int] | None,
         Field(
-            description="ViT blocks whose outputs are the levels; none: 3, 5, 7, 11 of ViT-B, each quarter of larger ones"
+            description="ViT blocks whose outputs are the levels; none: 3, 5, 7, 11 of ViT-B, quarters of larger ones"
         ),
     ] = None
     checkpointing: Annotated[
