@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
 import torch
+from support import blobs, write_scan
 
-from masg_sam import MasgSam, train
+from masg_sam import MasgSam, report, train
 from masg_sam.config import Config, override
-from masg_sam.errors import InputError, OutputError
+from masg_sam.errors import ImageError, InputError, OutputError
 from masg_sam.inference.prompting import Box
 
 
@@ -119,3 +121,27 @@ def _copies(image: Path, folder: Path) -> list[Path]:
     (folder / "more").mkdir()
     (folder / "more" / "copy_0000.nii.gz").write_bytes(image.read_bytes())
     return [folder / "more" / "copy_0000.nii.gz"]
+
+
+def test_channels_in_a_fourth_dimension_train_and_predict(tiny: Config, tmp_path: Path) -> None:
+    """The Decathlon's own layout: one file of all channels a case; its mask has three dimensions."""
+    data, names = tmp_path / "Task05", {"0": "T2", "1": "ADC"}
+    for part, count in (("Tr", 2), ("Ts", 1)):
+        for i in range(count):
+            image, label = blobs(i)
+            write_scan(data / f"images{part}" / f"p_{i}.nii.gz", np.stack([image, 300 - image], -1))
+            write_scan(data / f"labels{part}" / f"p_{i}.nii.gz", label)
+    pairs = [{"image": f"./imagesTr/p_{i}.nii.gz", "label": f"./labelsTr/p_{i}.nii.gz"} for i in range(2)]
+    facts = {"modality": names, "labels": {"0": "background", "1": "prostate"}, "training": pairs}
+    (data / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
+    train(data, tmp_path / "run", override(tiny, {"training.calibration": 0}))
+    model = MasgSam.from_pretrained(tmp_path / "run")
+    assert model.model.task.channels == ("T2", "ADC")
+    (result,) = model.predict(data / "imagesTs", tmp_path / "masks", pictures=True)
+    mask = nib.load(tmp_path / "masks" / result.file)
+    assert mask.shape == nib.load(data / "labelsTs" / "p_0.nii.gz").shape
+    page = report(tmp_path / "masks", tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/") > 1
+    write_scan(tmp_path / "three.nii.gz", np.zeros((40, 36, 6, 3), np.float32))
+    with pytest.raises(ImageError, match="more than three dimensions"):
+        list(model.predict(tmp_path / "three.nii.gz", tmp_path / "masks"))

@@ -18,8 +18,7 @@ from masg_sam.data.io import (
     check_format,
     file_slice,
     mask_suffix,
-    merge_channels,
-    read_image,
+    read_channels,
     write_label,
 )
 from masg_sam.data.layouts import Case, find_images
@@ -210,7 +209,7 @@ class MasgSam:
         self, case: Case, folder: Path, prompts_of: PromptsOf, pictures: bool, mask_format: str | None
     ) -> CaseResult:
         started = time.monotonic()
-        volume = merge_channels([read_image(path) for path in case.images])
+        volume = read_channels(case.images, len(self.model.task.channels))
         found = self.predictor.segment(volume, prompts_of(case.name, volume))
         labels = self.model.task.labels
         suffix = MASK_FORMATS[mask_format] if mask_format else mask_suffix(volume)

@@ -196,10 +196,10 @@ def test_every_file_is_read_once_and_one_case_at_a_time(tmp_path: Path, monkeypa
     alive: list[weakref.ref[Volume]] = []
     most = 0
 
-    def counted(path: Path) -> Volume:
+    def counted(path: Path, channels: int) -> Volume:
         nonlocal most
         read.append(path.name)
-        volume = read_image(path)
+        volume = read_image(path, channels)
         alive.append(weakref.ref(volume))
         most = max(most, sum(one() is not None for one in alive))
         return volume

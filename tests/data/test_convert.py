@@ -81,6 +81,32 @@ def test_a_round_trip_keeps_everything(channels: int, values: tuple[int, ...], t
     assert after["voxels"].keys() == before["voxels"].keys() and after["channels"] == before["channels"]
 
 
+def packed(root: Path) -> Path:
+    """Decathlon's own layout of several channels: one file of four dimensions a case."""
+    convert(dataset(root.with_name("numbered"), channels=2), root, "msd")
+    for path in sorted(root.glob("images*/*_0000.nii.gz")):
+        second = path.with_name(path.name.replace("_0000", "_0001"))
+        both = [nib.load(one) for one in (path, second)]
+        voxels = np.stack([np.asarray(one.dataobj) for one in both], -1)
+        nib.save(nib.Nifti1Image(voxels, both[0].affine), path.with_name(path.name.replace("_0000", "")))
+        for one in (path, second):
+            one.unlink()
+    return root
+
+
+def test_channels_in_a_fourth_dimension_become_files(tmp_path: Path) -> None:
+    first = packed(tmp_path / "packed")
+    assert "imagesTs/liver_3.nii.gz" in listing(first) and not examine_folder(first).findings
+    assert find_training_cases(first).cases[0].images == (first / "imagesTr/liver_2.nii.gz",)
+    convert(first, tmp_path / "last", "nnunet")
+    assert listing(tmp_path / "last") == listing(tmp_path / "numbered")
+    assert content(tmp_path / "last") == content(tmp_path / "numbered")
+    facts = json.loads((first / "dataset.json").read_text())
+    (first / "dataset.json").write_text(json.dumps(facts | {"modality": {"0": "MRI"}}), encoding="utf-8")
+    with pytest.raises(DatasetError, match="more than three dimensions"):
+        convert(first, tmp_path / "none", "nnunet")
+
+
 def test_bids_and_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = dataset(tmp_path / "first")
     convert(first, tmp_path / "bids", "bids")

@@ -23,6 +23,7 @@ from masg_sam.data.io import (
     file_slice,
     mask_suffix,
     merge_channels,
+    read_channels,
     read_image,
     read_label,
     same_grid,
@@ -313,6 +314,31 @@ def test_four_dimensions_are_refused_with_advice(tmp_path: Path) -> None:
         read_image(path)
     assert caught.value.path == path
     assert "_0000" in str(caught.value.mend)
+
+
+@pytest.mark.parametrize("shape", [(*SHAPE, 2), (*SHAPE, 1, 2)])  # the second is NIfTI's own way for vectors
+@pytest.mark.parametrize("codes", ["RAS", "LSP", "IPR"])
+def test_a_fourth_dimension_holds_the_channels_that_are_known_of(
+    shape: tuple[int, ...], codes: str, tmp_path: Path
+) -> None:
+    """As two files of one channel each would be read; the mask comes back with three dimensions on the same grid."""
+    files = [turned(codes, nib.Nifti1Image(ras_image().get_fdata() + i, ras_image().affine)) for i in (0, 100)]
+    voxels = np.stack([file.get_fdata() for file in files], -1)
+    whole = nib.Nifti1Image(voxels.reshape((*voxels.shape[:3], *shape[3:])).astype(np.float32), files[0].affine)
+    single = read_channels([saved(file, tmp_path, f"s_{i:04d}.nii.gz") for i, file in enumerate(files)])
+    path = saved(whole, tmp_path)
+    for count in (2, None):
+        volume = read_channels([path], count)
+        np.testing.assert_array_equal(volume.data, single.data)
+        np.testing.assert_allclose(volume.affine, single.affine)
+    mask = (volume.data[0] > 30).astype(np.uint8)
+    back = nib.load(write_label(mask, volume, tmp_path / "mask.nii.gz"))
+    assert back.shape == files[0].shape
+    np.testing.assert_allclose(back.affine, files[0].affine, atol=1e-5)
+    np.testing.assert_array_equal(back.get_fdata(), files[0].get_fdata() > 30)
+    with pytest.raises(ImageError, match="more than three dimensions") as caught:
+        read_image(path, 3)
+    assert caught.value.expected == "one volume, or one of each of the 3 channels"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from masg_sam.data.io import is_there, label_on_grid, merge_channels, read_image, read_label
+from masg_sam.data.io import is_there, label_on_grid, read_channels, read_label
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.layouts import find_labels
 from masg_sam.errors import InputError, MasgSamError
@@ -83,7 +83,7 @@ def _add_masks(
         if not paths or not all(is_there(path) for path in paths) or not isinstance(mask_path, Path):
             gone += 1
             continue
-        volume = merge_channels([read_image(path) for path in paths])
+        volume = read_channels(paths, channels=None)
         mask = read_label(mask_path, volume, mask_names or None)
         classes = LabelMap.from_names(mask_names or {int(v): str(v) for v in np.unique(mask.data) if v})
         layers = {"prediction": encode_mask(mask, classes)}

@@ -87,7 +87,9 @@ def look_at(case: Case) -> Look:
     look = Look()
     if fault := fault_of(case):
         look.errors.append(fault)
-    channels = [channel for path in case.images if (channel := look.tried(read_image, path)) is not None]
+    count = case.channels if len(case.images) == 1 else 1
+    tried = (look.tried(lambda path: read_image(path, count), path) for path in case.images)
+    channels = [channel for channel in tried if channel is not None]
     if channels and len(channels) == len(case.images):
         look.image = look.tried(merge_channels, channels)
     if case.label is not None:

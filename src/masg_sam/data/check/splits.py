@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from masg_sam.data.check.cases import digest
 from masg_sam.data.check.findings import Finding, warning
-from masg_sam.data.io import merge_channels, read_image
+from masg_sam.data.io import read_channels
 from masg_sam.data.layouts import Case, Dataset, find_held_out
 from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError, few
@@ -46,7 +46,7 @@ class Twins:
             try:
                 if case.fault is not None:
                     raise case.fault
-                twin = self._names.get(digest(merge_channels([read_image(path) for path in case.images])))
+                twin = self._names.get(digest(read_channels(case.images, case.channels)))
             except InputError as error:
                 yield Finding.of(error, None, "warning")
                 continue

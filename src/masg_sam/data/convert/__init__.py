@@ -19,7 +19,7 @@ from masg_sam.data.io import (
     label_on_grid,
     label_path,
     mask_suffix,
-    merge_channels,
+    read_channels,
     read_image,
     read_label,
     same_file_axes,
@@ -92,7 +92,7 @@ def _write_case(case: Case, part: str, source: Source, target: Target, place: Pa
     if case.label is not None:
         path = place / target.label(part, case)
         path.parent.mkdir(parents=True, exist_ok=True)
-        old = read_image(case.images[0])
+        old = read_image(case.images[0], case.channels)
         kept = [suffix_of(image) for image in images] == [suffix_of(image) for image in case.images]
         grids = (old, old if kept else read_image(images[0]))
         _write_label(case.label, grids, path, source, target, link)
@@ -108,7 +108,7 @@ def _write_images(case: Case, part: str, source: Source, target: Target, place: 
             _copy(old, new, link)
         return images
     images = [place / (name + source.usual_suffix) for name in names]
-    volume = merge_channels([read_image(path) for path in case.images])
+    volume = read_channels(case.images, case.channels)
     if volume.data.shape[0] != len(source.channels):
         raise ImageError(
             "another number of channels than the training cases",

@@ -50,6 +50,7 @@ __all__ = [
     "label_path",
     "mask_suffix",
     "merge_channels",
+    "read_channels",
     "read_image",
     "read_label",
     "same_file_axes",
@@ -80,8 +81,11 @@ LabelSource = Path | LabelReader
 class ReaderWriter(Protocol):
     """What each format module offers."""
 
-    def read(self, path: Path, *, label: bool = False) -> Volume:
-        """Read stored values, float32 or an integer type, ``C x Z x Y x X`` in LPS order."""
+    def read(self, path: Path, *, label: bool = False, channels: int | None = 1) -> Volume:
+        """Read stored values, float32 or an integer type, ``C x Z x Y x X`` in LPS order.
+
+        Of four dimensions, NIfTI alone takes the last one for the channels, where it is as long as ``channels``.
+        """
 
     def write(self, mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str]) -> None:
         """Write a mask ``Z x Y x X`` on the grid of the file of this format that ``like`` was read from."""
@@ -96,8 +100,13 @@ class ReaderWriter(Protocol):
         """Between the file's axes and ours; ``None`` where they are the same."""
 
 
-def read_image(path: Path) -> Volume:
+def read_image(path: Path, channels: int | None = 1) -> Volume:
     """Read an image.
+
+    Args:
+        path: the file.
+        channels: how many a NIfTI file of four dimensions may hold; ``None`` for any number. More than that, or time
+            points, are refused.
 
     Returns:
         A volume of float32.
@@ -106,8 +115,21 @@ def read_image(path: Path) -> Volume:
         ImageError: unreadable, empty, four-dimensional, or with values that are not finite.
         GeometryError: an affine that places no voxels.
     """
-    volume = _read(Path(path))
+    volume = _read(Path(path), channels=channels)
     return replace(volume, data=finite(volume.data, volume.path))
+
+
+def read_channels(paths: Sequence[Path], channels: int | None = 1) -> Volume:
+    """Read all channels of a case: a file each, or all of them in one.
+
+    Args:
+        paths: one file, or one a channel.
+        channels: as in :func:`read_image`, of the one file.
+
+    Raises:
+        ImageError, GeometryError: as :func:`read_image`, and where channels do not lie on one grid.
+    """
+    return merge_channels([read_image(path, channels if len(paths) == 1 else 1) for path in paths])
 
 
 def read_label(source: LabelSource, like: Volume | None = None, names: Mapping[int, str] | None = None) -> Volume:
@@ -242,7 +264,7 @@ def same_file_axes(volume: Volume, other: Volume) -> bool:
     return bool(np.array_equal(ours.axes, theirs.axes))
 
 
-def _read(path: Path, label: bool = False) -> Volume:
+def _read(path: Path, label: bool = False, channels: int | None = 1) -> Volume:
     if not is_there(path):
         raise ImageError("no such file", path=path, mend="check the path")
     if path.exists() and not (path.is_file() or path.is_dir()):
@@ -258,7 +280,7 @@ def _read(path: Path, label: bool = False) -> Volume:
         )
     if path.is_file() and path.stat().st_size == 0:
         raise ImageError("file is empty", path=path, found="0 bytes", mend="copy or export it again")
-    return _format(kind).read(path, label=label)
+    return _format(kind).read(path, label=label, channels=channels)
 
 
 def _write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str] | None) -> None:

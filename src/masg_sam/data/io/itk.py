@@ -16,7 +16,7 @@ from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import GeometryError, ImageError
 
 
-def read(path: Path, *, label: bool = False) -> Volume:
+def read(path: Path, *, label: bool = False, channels: int | None = 1) -> Volume:
     """Read an NRRD or MetaImage file of two or three dimensions, with any number of components.
 
     Raises:

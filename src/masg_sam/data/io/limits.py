@@ -47,19 +47,25 @@ def must_fit(path: Path, shape: Sequence[int], item_bytes: int = 1, ratio: float
         )
 
 
-def must_be_one_volume(path: Path, shape: Sequence[int]) -> None:
-    """Refuse more than three dimensions, but for trailing ones of length one.
+def must_be_one_volume(path: Path, shape: Sequence[int], channels: int | None = 1) -> None:
+    """Refuse more than three dimensions, but for trailing ones of length one, and for the channels that are known of.
+
+    Args:
+        path: the file.
+        shape: of all that it holds.
+        channels: how many the file may hold; ``None`` for any number.
 
     Raises:
-        ImageError: a time series, or channels in one file.
+        ImageError: a time series, or channels that nobody named.
     """
-    if any(n > 1 for n in shape[3:]):
+    if channels is not None and math.prod(shape[3:]) not in (1, channels):
         raise ImageError(
             "more than three dimensions",
             path=path,
             found=" x ".join(map(str, shape)),
-            expected="one volume",
-            mend="save each time point or channel as a file of its own (channels: NAME_0000, NAME_0001, ...)",
+            expected="one volume" if channels == 1 else f"one volume, or one of each of the {channels} channels",
+            mend="name the channels in dataset.json (`channel_names`, or `modality`), or save each channel or time "
+            "point as a file of its own (channels: NAME_0000, NAME_0001, ...)",
         )
 
 

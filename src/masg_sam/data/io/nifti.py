@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,11 +32,11 @@ DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
-def read(path: Path, *, label: bool = False) -> Volume:
-    """Read a NIfTI file; trailing axes of length one are dropped.
+def read(path: Path, *, label: bool = False, channels: int | None = 1) -> Volume:
+    """Read a NIfTI file; trailing axes of length one are dropped, and a fourth one holds the channels.
 
     Raises:
-        ImageError: damaged, or more than one volume.
+        ImageError: damaged, or more than one volume and another number of them than ``channels``.
         GeometryError: an affine that places no voxels.
     """
     try:
@@ -43,16 +44,17 @@ def read(path: Path, *, label: bool = False) -> Volume:
             image = _open(path, stream)
             ratio = DEFLATE_RATIO if path.suffix.lower() == ".gz" else 1
             must_fit(path, image.shape, image.get_data_dtype().itemsize, ratio)
-            must_be_one_volume(path, image.shape)
+            must_be_one_volume(path, image.shape, channels)
             affine = _lps_affine(path, image, stream)
             shape = (*image.shape, 1, 1)[:3]
-            voxels = _voxels(path, image).reshape(shape)
+            packed = math.prod(image.shape[3:])
+            voxels = _voxels(path, image).reshape((*shape, packed) if packed > 1 else shape)
             stream.read(1)  # past the voxels, gzip compares its checksum
     except DAMAGE as error:
         raise damaged(path, error, "NIfTI") from error
     orientation = Orientation.nearest(affine)
     placed = orientation.affine(affine, shape)
-    geometry = Geometry("nifti", image.shape, (image.header.copy(), orientation))
+    geometry = Geometry("nifti", shape if packed > 1 else image.shape, (image.header.copy(), orientation))
     return Volume(orientation.to_ours(voxels), spacing_of(placed), placed, geometry, path)
 
 

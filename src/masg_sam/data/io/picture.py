@@ -28,7 +28,7 @@ DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
-def read(path: Path, *, label: bool = False) -> Volume:
+def read(path: Path, *, label: bool = False, channels: int | None = 1) -> Volume:
     """Read a picture or a stack as stored, whatever its EXIF orientation says, so that a mask fits its pixels.
 
     Args:

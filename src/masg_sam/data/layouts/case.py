@@ -24,6 +24,7 @@ class Case:
         fault: what keeps the case from being read, known before its files are opened.
         label_names: class name of each value, for labels that mark classes by their names.
         source: where its images came from, if they will not stay where they are.
+        channels: how many its image may hold where it is one file of four dimensions, as ``dataset.json`` names them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Case:
     fault: LayoutError | None = None
     label_names: Mapping[int, str] = field(default_factory=dict)
     source: str | None = None
+    channels: int = 1
 
 
 @dataclass(frozen=True)

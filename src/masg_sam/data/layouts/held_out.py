@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from masg_sam.data.layouts.case import Case, Dataset
@@ -33,7 +34,8 @@ def find_held_out(dataset: Dataset) -> dict[str, tuple[Case, ...]]:
     for part in NUMBERED:
         images, labels = _places(dataset, part)
         if images is not None and images_in(images):
-            found[part] = _cases(images, labels, dataset.layout)
+            cases, count = _cases(images, labels, dataset.layout), max(1, len(dataset.channel_names))
+            found[part] = tuple(replace(case, channels=count) for case in cases)
     return found
 
 

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def read(path: Path, *, label: bool = False) -> Volume:
+def read(path: Path, *, label: bool = False, channels: int | None = 1) -> Volume:
     """Read the one image series of a folder, file or archive, or the one that is chosen.
 
     Raises:
