@@ -55,7 +55,7 @@ DATASETS = {
         "openkbp5",
         "openkbp5/imagesTs",
         "openkbp5/labelsTs",
-        ("--data.size", "192", "--training.steps", "350"),
+        ("--data.size", "192", "--data.planes", "1", "--training.steps", "350"),
     ),
     "synapse": Dataset(
         "Synapse, 10 % of the slices",

@@ -140,7 +140,7 @@ class DataConfig:
     )
     planes: Annotated[
         Literal[1, 3] | None,
-        Field(description="planes a volume is cut in; none: 3 where all are deep and of nearly cubic voxels, else 1"),
+        Field(description="planes a volume is cut in; none: 3 where all are deep and voxels not too long, else 1"),
     ] = None
     flips: Annotated[
         bool | None, Field(description="mirror while training; none: only pictures without left and right")

@@ -6,43 +6,40 @@ from torch import Tensor
 
 from masg_sam.inference.planes import LEAST_PROBABILITY, OtherPlanes, plane_weights
 
-SHAPE = (3, 4, 5)  # Z, Y, X
-TWICE = (2.0, 3.0, 2.4)  # mm: the volume is 6 mm high, and 12 mm deep and wide; planes count 4 : 1 : 1
-CUBE = (4.0, 3.0, 2.4)  # mm: 12 mm each way
+FLAT, CUBE = (2, 4, 4), (4, 4, 4)  # Z, Y, X; planes of the first count 4 : 1 : 1
 
 
-def even(value: float, axis: int) -> Tensor:
+def even(value: float, axis: int, shape: tuple[int, int, int] = FLAT) -> Tensor:
     """The same probability of the one class in every voxel, slice by slice along ``axis``."""
-    rows, columns = (n for i, n in enumerate(SHAPE) if i != axis)
-    one = torch.full((SHAPE[axis], 1, rows, columns), value)
+    rows, columns = (n for i, n in enumerate(shape) if i != axis)
+    one = torch.full((shape[axis], 1, rows, columns), value)
     return torch.cat([1 - one, one], 1)
 
 
-def nobody() -> Tensor:
-    return torch.zeros(3, dtype=torch.bool)
+def nobody(slices: int) -> Tensor:
+    return torch.zeros(slices, dtype=torch.bool)
 
 
 @pytest.mark.parametrize(
-    ("shape", "spacing", "expected"),
+    ("shape", "expected"),
     [
-        ((40, 40, 40), (1.0, 1.0, 1.0), (1 / 3, 1 / 3, 1 / 3)),
-        ((40, 80, 80), (1.0, 1.0, 1.0), (4 / 6, 1 / 6, 1 / 6)),  # axial slices show twice the area
-        ((40, 80, 80), (2.0, 1.0, 1.0), (1 / 3, 1 / 3, 1 / 3)),  # voxels are no cubes: millimetres count
-        ((60, 30, 60), (0.5, 0.5, 0.5), (1 / 6, 4 / 6, 1 / 6)),
+        ((40, 40, 40), (1 / 3, 1 / 3, 1 / 3)),
+        ((40, 80, 80), (4 / 6, 1 / 6, 1 / 6)),  # axial slices have twice the voxels
+        ((60, 30, 60), (1 / 6, 4 / 6, 1 / 6)),
     ],
 )
-def test_a_plane_counts_as_the_square_of_its_slices_area(
-    shape: tuple[int, int, int], spacing: tuple[float, float, float], expected: tuple[float, ...]
+def test_a_plane_counts_as_the_square_of_the_voxels_in_a_slice(
+    shape: tuple[int, int, int], expected: tuple[float, ...]
 ) -> None:
-    assert plane_weights(shape, spacing) == pytest.approx(expected)
+    assert plane_weights(shape) == pytest.approx(expected)
 
 
 def test_planes_are_joined_by_their_weighted_geometric_mean() -> None:
     """Own plane 0.2, four times; others 0.9 and 0.6: (0.2^4 0.9 0.6)^(1/6) against (0.8^4 0.1 0.4)^(1/6)."""
-    others = OtherPlanes(1, SHAPE, TWICE, axis=0)
+    others = OtherPlanes(1, FLAT, axis=0)
     others.add([even(0.9, 1)], 1)
     others.add(even(0.6, 2).split(2), 2)
-    joined = others.join(even(0.2, 0), 0, nobody())
+    joined = others.join(even(0.2, 0), 0, nobody(2))
     top, rest = (0.2**4 * 0.54) ** (1 / 6), (0.8**4 * 0.04) ** (1 / 6)
     assert joined[:, 1] == pytest.approx(top / (top + rest), abs=1e-3)
     assert joined.sum(1) == pytest.approx(1.0, abs=1e-6)
@@ -50,10 +47,10 @@ def test_planes_are_joined_by_their_weighted_geometric_mean() -> None:
 
 def test_another_plane_may_count_more_than_the_models_own() -> None:
     """The same volume, trained in sagittal slices: 0.2 once, 0.9 four times, 0.6 once."""
-    others = OtherPlanes(1, SHAPE, TWICE, axis=2)
+    others = OtherPlanes(1, FLAT, axis=2)
     others.add([even(0.9, 0)], 0)
     others.add([even(0.6, 1)], 1)
-    joined = others.join(even(0.2, 2), 0, torch.zeros(5, dtype=torch.bool))
+    joined = others.join(even(0.2, 2), 0, nobody(4))
     top, rest = (0.2 * 0.9**4 * 0.6) ** (1 / 6), (0.8 * 0.1**4 * 0.4) ** (1 / 6)
     assert joined[:, 1] == pytest.approx(top / (top + rest), abs=1e-3)
 
@@ -62,10 +59,10 @@ def test_another_plane_may_count_more_than_the_models_own() -> None:
 def test_every_voxel_meets_itself(axis: int) -> None:
     """The other planes see a random volume, the own plane nothing: what comes out lies where it was."""
     torch.manual_seed(0)
-    truth = torch.rand(SHAPE)
+    truth = torch.rand(CUBE)
     both = torch.stack([1 - truth, truth])  # 2 x Z x Y x X
     across = [other for other in range(3) if other != axis]
-    others = OtherPlanes(1, SHAPE, CUBE, axis)
+    others = OtherPlanes(1, CUBE, axis)
     for other in across:
         others.add(both.movedim(other + 1, 0).split(2), other)
     own = torch.full_like(both, 0.5).movedim(axis + 1, 0)
@@ -76,20 +73,20 @@ def test_every_voxel_meets_itself(axis: int) -> None:
 
 
 def test_where_a_user_spoke_the_own_plane_stands_alone() -> None:
-    others = OtherPlanes(1, SHAPE, CUBE, axis=0)
-    others.add([even(0.9, 1)], 1)
-    joined = others.join(even(0.2, 0), 0, torch.tensor([False, True, False]))
-    assert torch.equal(joined[1], even(0.2, 0)[1])
-    assert (joined[[0, 2], 1] > 0.2).all()
+    others = OtherPlanes(1, CUBE, axis=0)
+    others.add([even(0.9, 1, CUBE)], 1)
+    joined = others.join(even(0.2, 0, CUBE), 0, torch.tensor([False, True, False, False]))
+    assert torch.equal(joined[1], even(0.2, 0, CUBE)[1])
+    assert (joined[[0, 2, 3], 1] > 0.2).all()
 
 
 def test_no_plane_rules_a_class_out() -> None:
     """Once 1e-4 and once 1 for the class, a third each, and the background the other way round."""
-    others = OtherPlanes(1, SHAPE, CUBE, axis=0)
-    others.add([even(0.0, 1)], 1)
-    joined = others.join(even(1.0, 0), 0, nobody())
+    others = OtherPlanes(1, CUBE, axis=0)
+    others.add([even(0.0, 1, CUBE)], 1)
+    joined = others.join(even(1.0, 0, CUBE), 0, nobody(4))
     assert joined[:, 1] == pytest.approx(0.5, abs=1e-3)
-    others.add([even(0.9, 2)], 2)
-    joined = others.join(even(1.0, 0), 0, nobody())
+    others.add([even(0.9, 2, CUBE)], 2)
+    joined = others.join(even(1.0, 0, CUBE), 0, nobody(4))
     assert joined[:, 1] == pytest.approx(0.9 ** (1 / 3) / (0.9 ** (1 / 3) + 0.1 ** (1 / 3)), abs=1e-3)
     assert LEAST_PROBABILITY == 1e-4

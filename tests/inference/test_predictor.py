@@ -95,7 +95,7 @@ class Steadfast(nn.Module):
 
 
 def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """20 mm high, 40 mm deep and wide: axial slices count four times. Logits 1, -5, -5 have the mean -1, so the class
+    """20 slices, 40 rows and columns: axial slices count four times. Logits 1, -5, -5 have the mean -1, so the class
     goes; with 2, -1, -1 it stays."""
     original = module.network_batches
 
@@ -104,7 +104,7 @@ def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(module, "network_batches", marked)
     task = make_task(1, intensity=Unchanged("scan"), across=ACROSS)
-    data = volume(np.ones((1, 20, 24, 28)), (1.0, 40 / 24, 40 / 28))
+    data = volume(np.ones((1, 20, 40, 40)), (1.0, 1.0, 1.0))
     gone = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(data)
     kept = Predictor(Steadfast(2.0, -1.0, -1.0), task).segment(data)
     assert not gone.mask.any() and kept.mask.all()
@@ -112,7 +112,7 @@ def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.Monke
     assert gone.planes.dice() == pytest.approx([0.0]) and kept.planes.dice() == pytest.approx([1.0])
     spoken = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(data, [Click((7, 3, 3), "organ 1")])
     assert [i for i in range(20) if spoken.mask[i].any()] == [7] and spoken.mask[7].all()
-    drawn = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(data, [RoughMask(np.ones((20, 24, 28)), "organ 1")])
+    drawn = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(data, [RoughMask(np.ones((20, 40, 40)), "organ 1")])
     assert drawn.mask.all() and drawn.planes is None  # all slices have a prompt: the other planes were not asked
     thin = volume(np.ones((1, 15, 24, 28)), (1.0, 1.0, 1.0))
     alone = Predictor(Steadfast(1.0, -5.0, -5.0), task).segment(thin)

@@ -112,8 +112,8 @@ def test_cubes_are_cut_in_three_planes() -> None:
 @pytest.mark.parametrize(
     ("cases", "planes", "expected"),
     [
-        ([scan((60, 60, 60), (1.5, 1.0, 1.0))], None, 3),
-        ([scan((60, 60, 60), (1.6, 1.0, 1.0))], None, 1),
+        ([scan((60, 60, 60), (2.1, 1.0, 1.0))], None, 3),
+        ([scan((60, 60, 60), (2.2, 1.0, 1.0))], None, 1),
         ([scan((60, 60, 60)), scan((23, 60, 60))], None, 1),
         ([scan((60, 60, 60))], 1, 1),
         ([scan((256, 256, 256))], None, 3),

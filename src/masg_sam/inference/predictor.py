@@ -152,7 +152,7 @@ class Predictor:
         """What the planes across the model's own one say; ``None`` where there are none, or too few slices."""
         if not self.task.across or min(volume.shape) < LEAST_DEPTH:
             return None
-        others = OtherPlanes(self.task.labels.num_classes, volume.shape, volume.spacing, self.task.axis)
+        others = OtherPlanes(self.task.labels.num_classes, volume.shape, self.task.axis)
         for view in self.task.views[1:]:
             others.add(self._smoothed(volume, view, JOINED_SMOOTHING_MM), view.axis)
         return others

@@ -22,7 +22,7 @@ ZOOM = 1.5  # a small slice is enlarged by this much, for SAM's decoder is coars
 MOST_ZOOM, MOST_ACROSS = 3.0, 512  # beyond them finer pixels show nothing new, or cost too much
 LEAST_WIDTH = 10.0  # input pixels across the smallest class; see docs/explanation/what-was-tried.md
 MEGAPIXELS = {1: 160.0, 3: 200.0}  # seen by a run, by the planes it cuts; see docs/explanation/what-was-tried.md
-NEARLY_CUBES = 1.5  # longest side of a voxel by its shortest, up to which volumes are cut in three planes
+LONGEST_VOXEL = 2.1  # by its shortest side, up to which volumes are cut in three planes
 LEAST_DEPTH, MOST_VOXELS = 24, 2**24  # of such a volume; a larger one would take minutes
 FEWEST_STEPS, MOST_STEPS = 200, 600  # in each plane
 MOST_WINDOWS = 2.0  # times these, where the input is a window on the slice
@@ -84,13 +84,13 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
 
 
 def plan_planes(cases: Sequence[CaseSummary], config: Config) -> int:
-    """Three where all training volumes are deep enough for them, not too large, and of nearly cubic voxels."""
+    """Three where all training volumes are deep enough for them, not too large, and of voxels that are not too long."""
     if config.data.planes is not None:
         return config.data.planes
-    cubes = all(max(case.spacing) <= NEARLY_CUBES * min(case.spacing) for case in cases)
+    short = all(max(case.spacing) <= LONGEST_VOXEL * min(case.spacing) for case in cases)
     deep = all(min(case.shape) >= LEAST_DEPTH for case in cases)
     small = all(np.prod(case.shape) <= MOST_VOXELS for case in cases)
-    return 3 if cubes and deep and small else 1
+    return 3 if short and deep and small else 1
 
 
 def class_widths(labels: Sequence[np.ndarray], spacings: np.ndarray, axis: int) -> list[float]:
