@@ -73,6 +73,27 @@ def test_a_folder_is_moved_into_place_whole(before: str, tmp_path: Path) -> None
     assert os.access(out, os.X_OK)
 
 
+def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path) -> None:
+    """It may be a mount, which nothing can be moved onto, or a link."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    number = (tmp_path / "real").stat().st_ino
+    with folder_moved_into_place(tmp_path / "link") as place:
+        write_text(place / "a" / "b.txt", "b")
+        (place / "c.txt").write_text("c")
+        assert place.is_relative_to(tmp_path / "real")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").stat().st_ino == number
+    assert sorted(os.listdir(tmp_path / "real")) == ["a", "c.txt"] and sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
+def test_an_empty_folder_stays_empty_when_filling_fails(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(RuntimeError), folder_moved_into_place(tmp_path / "out") as place:
+        (place / "a.txt").write_text("half")
+        raise RuntimeError
+    assert os.listdir(tmp_path / "out") == []
+
+
 def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), folder_moved_into_place(tmp_path / "out") as place:
         (place / "a.txt").write_text("half")

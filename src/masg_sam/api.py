@@ -100,7 +100,8 @@ def train(
     """
     from masg_sam.training.run import run_training
 
-    model = run_training(Path(data), Path(out), config or Config(), resume, console or Console(stderr=True))
+    console = console or Console(stderr=True, markup=False)
+    model = run_training(Path(data), Path(out), config or Config(), resume, console)
     device = config.training.device if config else "auto"
     return MasgSam(model, device, source=str(Path(out).resolve()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import logging
 import sys
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-notes = Console(stderr=True)
+notes = Console(stderr=True, markup=False)  # names and paths may hold brackets
 LABELLED = "labelled cases: nnU-Net raw, MSD, BIDS, images/ with labels/, or a CSV or JSON list"
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps")]
 
@@ -94,7 +95,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(to_json(found), allow_nan=False))
     else:
-        Console().print(to_text(found))
+        Console(markup=False).print(to_text(found))
     if found.errors:
         raise typer.Exit(2)
 
@@ -191,7 +192,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result.to_json(), allow_nan=False))
     else:
-        Console().print(result.table())
+        Console(markup=False).print(result.table())
 
 
 @app.command()
@@ -212,21 +213,22 @@ def compare(
     """Say which of several methods is better on the same cases, and which differences hold."""
     from masg_sam import api
     from masg_sam.evaluation.methods import name_methods
+    from masg_sam.evaluation.plots import check_kind, write_plot
 
+    if plot is not None:
+        check_kind(plot)
     found = api.compare(name_methods(methods), labels, metric or api.COMPARED, tolerance, per_class)
     if csv is not None:
         from masg_sam.evaluation.compare import write_csv
 
         write_csv(found, csv)
     if plot is not None:
-        from masg_sam.evaluation.plots import write_plot
-
         write_plot(found, plot)
     if as_json:
         typer.echo(json.dumps({"comparisons": [one.to_json() for one in found]}, allow_nan=False))
         return
     for one in found:
-        Console().print(one.table())
+        Console(markup=False).print(one.table())
 
 
 @app.command()
@@ -266,7 +268,7 @@ def demo(
     """Train on a few slices of the embedded sample, segment the whole brain, show the scores and pictures."""
     from masg_sam.demo import run_demo
 
-    run_demo(out, notes, Console())
+    run_demo(out, notes, Console(markup=False))
 
 
 @app.command()
@@ -287,6 +289,9 @@ def info(
 
 def main() -> None:
     """Run the command: exit status 0 done, 1 failed inside, 2 the call or the input is wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows a question mark
     try:
         app()
     except MasgSamError as error:

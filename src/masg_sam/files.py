@@ -50,23 +50,25 @@ def moved_into_place(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_moved_into_place(path: Path) -> Iterator[Path]:
-    """An empty folder to fill beside ``path``; it is moved in whole when the block ends well.
+    """An empty folder to fill beside ``path``, or in it where it is there; moved in when the block ends well.
 
     Args:
-        path: where the folder belongs: a new name, or an empty folder.
+        path: where the folder belongs: a new name, or an empty folder, which may be a mount or a link to one.
 
     Raises:
         OutputError: something is there, or the place cannot be written to.
     """
-    path, folder = Path(os.path.abspath(path)), None
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    path, folder = Path(os.path.realpath(path)), None
+    there = path.exists()
+    if there and (not path.is_dir() or any(path.iterdir())):
         raise OutputError("not an empty folder", path=path, mend="name a new folder, or delete this one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
+        folder = Path(tempfile.mkdtemp(dir=path if there else path.parent, prefix=".writing-"))
         (folder / path.name).mkdir()
         yield folder / path.name
-        os.replace(folder / path.name, path)
+        for item in list((folder / path.name).iterdir()) if there else [folder / path.name]:
+            os.replace(item, path / item.name if there else path)
     except OSError as error:
         raise OutputError(
             "cannot be written", path=path, found=error, mend="check the folder, its permissions and the space left"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,23 @@ def test_check(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
     assert refused.returncode == 2 and "2 errors in the dataset" in refused.stderr
     assert "case0.nii.gz" in refused.stderr and "no label for this case" in refused.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_brackets_and_letters_that_the_terminal_lacks(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    """Names may look like markup, and a terminal may know few letters."""
+    data, out = make_dataset(), tmp_path / "out[bold] [/]"
+    converted = masg_sam("convert", data, out, "--to", "folders")
+    assert converted.returncode == 0 and "out[bold] [/]" in converted.stderr.replace("\n", "")
+    (data / "labelsTr" / "case0.nii.gz").unlink()
+    checked = masg_sam("check", data, env=os.environ | {"PYTHONIOENCODING": "latin-1", "LC_ALL": "C"}, errors="replace")
+    assert checked.returncode == 2 and "no label for this case" in checked.stdout, checked.stderr
+
+
+def test_a_plot_of_an_unknown_kind_leaves_nothing(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    labels = make_dataset() / "labelsTr"
+    command = ["compare", f"a={labels}", f"b={labels}", "--labels", labels, "--csv", tmp_path / "x.csv"]
+    refused = masg_sam(*command, "--plot", tmp_path / "x.jpg")
+    assert refused.returncode == 2 and ".svg" in refused.stderr and not (tmp_path / "x.csv").exists()
 
 
 def test_convert_and_train_on_what_it_wrote(

@@ -62,6 +62,14 @@ def test_scores_of_a_folder(scans):
     assert (found.unit, found.notes) == ("mm", [])
 
 
+def test_volumes_of_slices_that_lean(tmp_path):
+    affine = np.array([[0.5, 0, 0, 0], [0, 2, 1.2, 0], [0, 0, 3, 0], [0, 0, 0, 1]])
+    for name in ("masks", "labels"):
+        write_scan(tmp_path / name / "p.nii.gz", scan(), affine)
+    found = evaluate(tmp_path / "masks", tmp_path / "labels").cases[0].classes["foreground"]
+    assert found.label_ml == found.prediction_ml == pytest.approx(36 * 0.5 * 2 * 3 / 1000)
+
+
 @pytest.mark.parametrize(("axis", "distance"), [(0, 0.5), (1, 2.0), (2, 3.0)])
 def test_spacing_comes_from_the_header(tmp_path, axis, distance):
     write_scan(tmp_path / "labels" / "p.nii.gz", scan())
@@ -147,6 +155,18 @@ def test_two_files_belong_together_whatever_they_are_called(scans):
     masks, labels = scans
     found = evaluate(masks / "p10.nii.gz", labels / "p1.nii.gz")
     assert [(case.case, case.mean("dice")) for case in found.cases] == [("p1", 3 / 4)]
+
+
+def test_lists_are_paired_by_name(scans, tmp_path):
+    """Lists are files too, but hold cases with names of their own."""
+    masks, labels = scans
+    for name, folder in (("masks.csv", masks), ("labels.csv", labels)):
+        lines = [f"{folder}/{case}.nii.gz,{folder}/{case}.nii.gz\n" for case in ("p1", "p10")]
+        (tmp_path / name).write_text("image,label\n" + "".join(lines))
+    found = evaluate(tmp_path / "masks.csv", tmp_path / "labels.csv")
+    assert [case.case for case in found.cases] == ["p1", "p10"] and found.values("dice") == [1, 3 / 4]
+    with pytest.raises(LayoutError, match="1 of 2 labelled cases have no mask"):
+        evaluate(masks / "p10.nii.gz", tmp_path / "labels.csv")
 
 
 def test_one_mask_in_a_folder_must_have_the_name_of_its_label(scans):

@@ -8,8 +8,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
+from support import blobs, write_scan
 
 from masg_sam import api
 from masg_sam.config import Config
@@ -69,6 +73,40 @@ def test_of_masks_with_labels(masks, data):
     assert len(report.maps) > 4
 
 
+def test_labels_in_other_values_than_the_masks(masks, data, tmp_path):
+    """Classes go by their names; what nobody labelled is shown as background."""
+    stored = nib.load(data / "labelsTs" / "case0.nii.gz")
+    values = np.array([0, 7, 3], np.uint8)[np.asarray(stored.dataobj)]
+    values[0] = 9
+    write_scan(tmp_path / "labels" / "case0.nii.gz", values, stored.affine)
+    names = {"background": 0, "Organ_2": 3, "organ-1": 7, "ignore": 9}
+    (tmp_path / "labels" / "dataset.json").write_text(json.dumps({"labels": names}))
+    seen = []
+    for labels in (data / "labelsTs", tmp_path / "labels"):
+        (case,) = gather(masks, labels, device="cpu").pictures
+        seen.append([one.layers["label"] for one in case.slices])
+    assert seen[0] == seen[1]
+
+
+def test_grey_labels_of_a_black_and_white_model(tiny, tmp_path):
+    """JPEG labels have no names and many values; the report takes them as `evaluate` does."""
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for i in range(2):
+            image, label = blobs(i, shape=(64, 64, 3))
+            folder = tmp_path / part
+            for kind, pixels in (
+                ("images", image[..., 1]),
+                ("labels", label[..., 1] * 250 + rng.integers(0, 5, (64, 64))),
+            ):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / kind / f"{i}.jpg")
+    api.train(tmp_path / "train", tmp_path / "run", tiny, console=Console(quiet=True))
+    list(api.predict(tmp_path / "run", tmp_path / "test" / "images", tmp_path / "masks", device="cpu"))
+    report = gather(tmp_path / "masks", tmp_path / "test" / "labels", device="cpu")
+    assert report.layers == ["prediction", "label", "error"] and report.scores[0].title == "Dice"
+
+
 def test_layers_are_those_of_all_cases(run, data, tmp_path):
     """The case of which no label is given comes first, as the worst: label and error are there all the same."""
     masks, labels = tmp_path / "masks", tmp_path / "labels"
@@ -123,7 +161,16 @@ def test_more_cases_than_pictures(masks):
     assert any("1 more" in line for line in report.missing)
 
 
-@pytest.mark.parametrize("content", ["{", "[1]\n", '{"other": 1}\n', ""])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[1]\n", '{"other": 1}\n', ""),
+        '{"case": "case0", "volume_ml": [1]}\n',
+        '{"case": "case0", "expected_dice": {"organ 1": "high"}}\n',
+        '{"case": "case0", "warnings": "none"}\n',
+        '{"case": "case0", "seconds": "long"}\n',
+    ],
+)
 def test_damaged_predictions(masks, content):
     (masks / "predictions.jsonl").write_text(content)
     with pytest.raises(InputError) as caught:

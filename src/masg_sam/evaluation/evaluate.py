@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,34 @@ from masg_sam.evaluation.metrics import ClassScores, score
 from masg_sam.evaluation.scores import CaseScores, Evaluation
 
 __all__ = ["CaseScores", "Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Masks and labels by case, and what their values mean.
+
+    Attributes:
+        pairs: mask and label of every labelled case.
+        labels: the classes.
+        reader: of the masks.
+        names: of the labels' values; empty where they have none.
+        extra: cases of masks without a label.
+    """
+
+    pairs: dict[str, tuple[MaskFiles, LabelSource]]
+    labels: LabelMap
+    reader: ClassReader
+    names: Mapping[int, str]
+    extra: list[str]
+
+    def read_label(self, case: str) -> Volume:
+        """A label; on the grid of its mask where its own file does not tell the whole grid."""
+        mask, truth = self.pairs[case]
+        label = read_label(truth, names=self.names or None)
+        if isinstance(mask, dict) or not is_loose(label):
+            return label
+        whole = read_label(mask)
+        return label_on_grid(whole, label) if np.less_equal(label.shape, whole.shape).all() else label
 
 
 def evaluate(
@@ -41,27 +69,26 @@ def evaluate(
     """
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise ConfigError("the tolerance is no distance", found=tolerance_mm, expected="0 mm or more")
-    masks, mask_names = find_masks(predictions, names)
-    truths, truth_names = find_labels(labels)
-    pairs = _pairs(masks, truths, both_files=predictions.is_file() and labels.is_file(), folder=predictions)
-    label_map = LabelMap.from_names(truth_names) if truth_names else _fit(pairs, mask_names, labels)
-    reader = ClassReader(label_map, bool(truth_names), masks, mask_names, predictions)
+    found = match(predictions, labels, names)
     cases, pictures = [], []
-    for case, (mask, truth) in pairs.items():
-        label = _read_truth(truth, mask, truth_names)
+    for case, (mask, _) in found.pairs.items():
+        label = found.read_label(case)
         pictures.append(label.is_picture)
-        cases.append(CaseScores(case, _score_case(reader.read(mask, label), label, label_map, tolerance_mm)))
-    notes = reader.notes + _notes(masks, pairs, pictures)
+        cases.append(CaseScores(case, _score_case(found.reader.read(mask, label), label, found.labels, tolerance_mm)))
+    notes = found.reader.notes + _notes(found, pictures)
     return Evaluation(cases, tolerance_mm, notes, "pixels" if all(pictures) else "mm")
 
 
-def _read_truth(truth: LabelSource, mask: MaskFiles, names: Mapping[int, str]) -> Volume:
-    """A label; on the grid of its mask where its own file does not tell the whole grid."""
-    label = read_label(truth, names=names or None)
-    if isinstance(mask, dict) or not is_loose(label):
-        return label
-    whole = read_label(mask)
-    return label_on_grid(whole, label) if np.less_equal(label.shape, whole.shape).all() else label
+def match(predictions: Path, labels: Path, names: Mapping[int, str] | None = None) -> Matched:
+    """Bring masks and labels together; as :func:`evaluate`, which says what it takes and raises."""
+    masks, mask_names = find_masks(predictions, names)
+    truths, truth_names = find_labels(labels)
+    one_each = predictions.is_file() and labels.is_file() and len(masks) == len(truths) == 1
+    pairs = _pairs(masks, truths, one_each, predictions)
+    label_map = LabelMap.from_names(truth_names) if truth_names else _fit(pairs, mask_names, labels)
+    reader = ClassReader(label_map, bool(truth_names), masks, mask_names, predictions)
+    extra = [case for case, mask in masks.items() if mask not in [used for used, _ in pairs.values()]]
+    return Matched(pairs, label_map, reader, truth_names, extra)
 
 
 def _score_case(
@@ -71,7 +98,7 @@ def _score_case(
     label = label_map.encode(truth)
     labelled = label != IGNORED
     scores = {
-        name: score(mask & labelled, label == k, truth.spacing, tolerance)
+        name: score(mask & labelled, label == k, truth.spacing, tolerance, truth.voxel_ml)
         for k, (name, mask) in enumerate(zip(label_map.names, masks, strict=True), start=1)
     }
     if truth.is_picture:
@@ -103,10 +130,10 @@ def _fit(pairs: Mapping[str, tuple[MaskFiles, LabelSource]], mask_names: Mapping
 
 
 def _pairs(
-    masks: Mapping[str, MaskFiles], truths: Mapping[str, LabelSource], *, both_files: bool, folder: Path
+    masks: Mapping[str, MaskFiles], truths: Mapping[str, LabelSource], one_each: bool, folder: Path
 ) -> dict[str, tuple[MaskFiles, LabelSource]]:
     """Mask and label of every labelled case; two single files belong together whatever they are called."""
-    if both_files:
+    if one_each:
         (case, truth), (mask,) = next(iter(truths.items())), masks.values()
         return {case: (mask, truth)}
     missing = [case for case in truths if case not in masks]
@@ -121,14 +148,11 @@ def _pairs(
     return {case: (masks[case], truth) for case, truth in truths.items()}
 
 
-def _notes(
-    masks: Mapping[str, MaskFiles], pairs: Mapping[str, tuple[MaskFiles, LabelSource]], pictures: list[bool]
-) -> list[str]:
+def _notes(found: Matched, pictures: list[bool]) -> list[str]:
     notes = []
-    used = [mask for mask, _ in pairs.values()]
-    extra = [case for case, mask in masks.items() if mask not in used]
-    if extra:
-        notes.append(f"{len(extra)} mask{'s' if len(extra) > 1 else ''} without a label left out: {few(extra)}")
+    if found.extra:
+        count = len(found.extra)
+        notes.append(f"{count} mask{'s' if count > 1 else ''} without a label left out: {few(found.extra)}")
     if any(pictures) and not all(pictures):
         notes.append(f"{sum(pictures)} of the cases are pictures: their distances are pixels, not mm")
     return notes

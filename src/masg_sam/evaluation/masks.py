@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from masg_sam.data.dataset_json import class_names, plain
-from masg_sam.data.io import LabelSource, case_stem, label_on_grid, read_label, suffix_of
+from masg_sam.data.dataset_json import class_names, composed, plain
+from masg_sam.data.io import LabelSource, case_stem, label_on_grid, label_path, read_label, suffix_of
 from masg_sam.data.labels import MOST_CODES, LabelMap
-from masg_sam.data.layouts import find_labels, labels_folder
+from masg_sam.data.layouts import find_labels, folders_must_open, labels_folder
 from masg_sam.data.volume import Volume
 from masg_sam.errors import LabelError, LayoutError, few
 from masg_sam.files import read_json
@@ -20,6 +20,7 @@ SEGMENTATIONS = "segmentations"  # between case and class files, in TotalSegment
 BLACK_AND_WHITE = {0, 1, 255}
 
 
+@folders_must_open()
 def find_masks(path: Path, names: Mapping[int, str] | None = None) -> tuple[dict[str, MaskFiles], dict[int, str]]:
     """Find masks by case, and the names of their values.
 
@@ -28,7 +29,7 @@ def find_masks(path: Path, names: Mapping[int, str] | None = None) -> tuple[dict
         names: of the values, instead of those of a ``dataset.json`` beside or above the masks.
 
     Raises:
-        LayoutError: no masks there, or two of one case.
+        LayoutError: no masks there, two of one case or class, or a folder that cannot be read.
     """
     if path.is_dir() and labels_folder(path) == path and (cases := _class_folders(path)):
         return dict(cases), {}
@@ -88,10 +89,9 @@ class ClassReader:
             self._compare(by_class, folder)
         elif named and names and LabelMap.from_names(names) != label_map:
             self.own = LabelMap.from_names(names)
-            places = {plain(name): k for k, name in enumerate(label_map.names, start=1)}
-            self.lookup = _lookup([0, *(places.get(plain(name), 0) for name in self.own.names)])
-            if label_map.num_classes == self.own.num_classes == 1 and not self.lookup.any():
-                self.lookup = _lookup([0, 1])
+            self.lookup = by_name(self.own, label_map)
+            alone = label_map.num_classes == self.own.num_classes == 1
+            if alone and plain(self.own.names[0]) != plain(label_map.names[0]):
                 self.notes.append(f"{self.own.names[0]} of the masks is taken for {label_map.names[0]} of the labels")
             else:
                 self._compare({plain(name) for name in self.own.names}, folder)
@@ -139,6 +139,14 @@ def encode_mask(mask: Volume, label_map: LabelMap) -> np.ndarray:
     return label_map.encode(mask)
 
 
+def by_name(first: LabelMap, second: LabelMap) -> np.ndarray:
+    """For each class of the first map, the second one's class of that name, or 0; single classes are the same."""
+    places = {plain(name): k for k, name in enumerate(second.names, start=1)}
+    found = [places.get(plain(name), 0) for name in first.names]
+    alone = first.num_classes == second.num_classes == 1
+    return _lookup([0, *([1] if alone else found)])
+
+
 def _lookup(classes: Iterable[int]) -> np.ndarray:
     """Class of the masks to class of the labels; voxels that a mask leaves to nobody are background."""
     table = np.zeros(MOST_CODES, np.uint8)
@@ -163,5 +171,20 @@ def _class_folders(path: Path) -> dict[str, dict[str, LabelSource]]:
         inner = folder / SEGMENTATIONS if (folder / SEGMENTATIONS).is_dir() else folder
         files = [item for item in sorted(inner.iterdir()) if item.is_file() and suffix_of(item)]
         if files:
-            cases[folder.name] = {plain(case_stem(file)): file for file in files}
+            cases[composed(folder.name)] = _by_class(files)
     return cases
+
+
+def _by_class(files: Iterable[Path]) -> dict[str, LabelSource]:
+    found: dict[str, LabelSource] = {}
+    for file in files:
+        other = found.setdefault(plain(case_stem(file)), file)
+        if other is not file:
+            raise LayoutError(
+                "two masks of one class",
+                path=file,
+                found=f"also {label_path(other).name}",
+                expected="one file a class, whatever its suffix",
+                mend="remove one of them",
+            )
+    return found

@@ -18,6 +18,16 @@ KINDS = (".png", ".svg", ".pdf")
 ROW_INCHES, DPI = 0.42, 150
 
 
+def check_kind(path: Path) -> None:
+    """Refuse a kind of picture that cannot be written.
+
+    Raises:
+        OutputError: it is one.
+    """
+    if path.suffix.lower() not in KINDS:
+        raise OutputError("is no picture we can write", path=path, expected=", ".join(KINDS), mend="name it so")
+
+
 def write_plot(comparisons: Sequence[Comparison], path: Path) -> None:
     """One row a comparison: box plots of the methods, best rank on top, beside the paired differences.
 
@@ -28,8 +38,7 @@ def write_plot(comparisons: Sequence[Comparison], path: Path) -> None:
     Raises:
         OutputError: the place cannot be written to, or is of another kind.
     """
-    if path.suffix.lower() not in KINDS:
-        raise OutputError("is no picture we can write", path=path, expected=", ".join(KINDS), mend="name it so")
+    check_kind(path)
     first = comparisons[0]
     lines = max(len(first.means), len(first.pairs))
     figure = Figure(figsize=(10, len(comparisons) * (1.1 + ROW_INCHES * lines)), dpi=DPI, layout="constrained")

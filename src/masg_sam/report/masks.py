@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,10 @@ import numpy as np
 
 from masg_sam.data.io import is_there, label_on_grid, read_channels, read_label
 from masg_sam.data.labels import LabelMap
-from masg_sam.data.layouts import find_labels
 from masg_sam.errors import InputError, MasgSamError
 from masg_sam.evaluation import statistics
-from masg_sam.evaluation.evaluate import evaluate
-from masg_sam.evaluation.masks import ClassReader, encode_mask, find_masks
+from masg_sam.evaluation.evaluate import evaluate, match
+from masg_sam.evaluation.masks import by_name, encode_mask, find_masks
 from masg_sam.evaluation.scores import Evaluation
 from masg_sam.files import read_json
 from masg_sam.report import charts
@@ -74,7 +73,7 @@ def _add_masks(
 ) -> None:
     """Pictures of the worst cases, and the maps of the very worst."""
     masks, mask_names = find_masks(folder)
-    truths, truth_names = find_labels(labels) if labels is not None else ({}, {})
+    found = match(folder, labels) if labels is not None else None
     order = _worst_first(results, scores)
     gone = 0
     for result in order[: limits.cases]:
@@ -87,9 +86,9 @@ def _add_masks(
         mask = read_label(mask_path, volume, mask_names or None)
         classes = LabelMap.from_names(mask_names or {int(v): str(v) for v in np.unique(mask.data) if v})
         layers = {"prediction": encode_mask(mask, classes)}
-        if result["case"] in truths:
-            reader = ClassReader(classes, bool(mask_names), truths, truth_names, folder)
-            layers["label"] = _painted(reader.read(truths[result["case"]], mask))
+        if found is not None and result["case"] in found.pairs:
+            truth = found.labels.encode(found.read_label(result["case"]))
+            layers["label"] = by_name(found.labels, classes)[truth]  # what nobody labelled is background
         layers = {
             name: label_on_grid(volume, replace(mask, data=layer[None])).data[0] for name, layer in layers.items()
         }
@@ -105,12 +104,6 @@ def _add_masks(
         )
     if len(order) > limits.cases:
         report.missing.append(f"Pictures of {len(order) - limits.cases} more cases: raise --cases.")
-
-
-def _painted(masks: Iterable[np.ndarray]) -> np.ndarray:
-    """Masks of the classes 1..K in one array of classes."""
-    painted = (k * mask.astype(np.uint8) for k, mask in enumerate(masks, start=1))
-    return sum(painted, start=np.zeros((), np.uint8))
 
 
 def _case_table(results: Sequence[dict[str, Any]], scores: Evaluation | None, names: Sequence[str]) -> Table:

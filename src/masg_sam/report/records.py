@@ -24,9 +24,19 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         raise InputError("cannot be read as lines of JSON", path=path, found=error, mend="make it again") from error
     wanted = "case" if path.name == PREDICTIONS else "step"
     for line in lines:
-        if not isinstance(line, dict) or wanted not in line:
+        if not isinstance(line, dict) or wanted not in line or not _sound(line):
             raise InputError("a line of another kind", path=path, found=line, expected=f'{{"{wanted}": ...}}')
     return lines
+
+
+def _sound(line: Mapping[str, Any]) -> bool:
+    """Whether what the report counts with is of the kinds that ``predict`` writes."""
+    by_class = [line.get(name) or {} for name in ("volume_ml", "expected_dice")]
+    lists = [line.get(name) or [] for name in ("warnings", "label_next", "images")]
+    if not all(isinstance(one, dict) for one in by_class) or not all(isinstance(one, list) for one in lists):
+        return False
+    numbers = [line.get("seconds"), *(value for one in by_class for value in one.values())]
+    return all(value is None or isinstance(value, int | float) for value in numbers)
 
 
 def model_facts(model: MasgSam, record: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
