@@ -23,7 +23,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "plain decoder": ("--model.decoder.kind", "fpn"),
     "SAMed-style": (
         *NO_MODULES,
-        *("--model.encoder.tuning", "lora", "--model.encoder.lora_rank", "4"),
+        *("--model.encoder.tuning", "lora", "--model.encoder.lora_rank", "4", "--training.encoder_lr", "5e-3"),
         *("--model.decoder.passes", "1", "--data.prompts", "0"),
     ),
     "U-Net": (),  # benchmarks/unet.py

@@ -42,7 +42,7 @@ class EncoderConfig:
         ),
     ] = None
     checkpointing: Annotated[
-        bool, Field(description="recompute activations on the way back: less memory, more time (ViT)")
+        bool, Field(description="recompute activations during backpropagation: less memory, more time (ViT)")
     ] = False
 
 

@@ -61,7 +61,7 @@ class VitEncoder(SamEncoder):
         return EncoderFeatures(tuple(taps[index] for index in self.taps), self.vision.neck(x))
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Recompute activations on the way back instead of keeping them."""
+        """Recompute activations during backpropagation instead of keeping them."""
         self.checkpointing = enabled
 
     def load_vision_state(self, state: dict[str, Tensor]) -> None:
