@@ -137,7 +137,8 @@ class MasgSam:
         if data.ndim != 4 or not np.isfinite(data).all():
             raise InputError("image array cannot be used", found=f"shape {data.shape}", expected="finite C x Z x Y x X")
         geometry = Geometry("array", data.shape[1:], None)
-        volume = Volume(data, spacing, None if self.model.task.pictures else np.eye(4), geometry, Path("array"))
+        affine = None if self.model.task.pictures else np.diag([*spacing[::-1], 1.0])
+        volume = Volume(data, spacing, affine, geometry, Path("array"))
         return self.predictor.segment(volume, prompts)
 
     def predict(

@@ -176,7 +176,7 @@ def test_every_error_of_every_case_is_told(tmp_path: Path) -> None:
         assert finding.message.startswith(f"{tmp_path / file}.nii.gz: ") and word in finding.message
         assert finding.advice
     assert found.findings[0].message.endswith("; found 7 (1 voxels); expected 0, 1 (liver)")
-    assert found.findings[0].advice == "add them to `labels` in dataset.json, or mend the label"
+    assert found.findings[0].advice == "add them to `labels` in dataset.json (BIDS: to dseg.tsv), or mend the label"
     assert [facts.name for facts in found.cases] == ["a", "b", "d"]
 
 

@@ -336,9 +336,19 @@ def double_name(root: Path) -> None:
     (root / "dataset.json").write_text(json.dumps(facts))
 
 
-def same_letters(root: Path) -> None:
-    for folder, ending in (("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")):
-        (root / folder / f"liver_2{ending}").rename(root / folder / f"liver_1_0{ending}")
+def named_background(root: Path) -> None:
+    facts = {"channel_names": {"0": "T1w"}, "labels": {"organ": 1, "background": 2}}
+    (root / "dataset.json").write_text(json.dumps(facts))
+
+
+def renamed(name: str) -> Callable[[Path], None]:
+    """One of the cases with another name."""
+
+    def spoil(root: Path) -> None:
+        for folder, ending in (("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")):
+            (root / folder / f"liver_2{ending}").rename(root / folder / f"{name}{ending}")
+
+    return spoil
 
 
 @pytest.mark.parametrize(
@@ -347,8 +357,11 @@ def same_letters(root: Path) -> None:
         (lambda root: None, "nifti", ConfigError, "no such layout"),
         (spoil_labels, "folders", DatasetError, "2 errors in the dataset"),
         (spoil_test_label, "folders", LabelError, "name no class"),
-        (double_name, "nnunet", LabelError, "two classes of one name"),
-        (same_letters, "bids", LayoutError, "without their punctuation"),
+        (double_name, "nnunet", LayoutError, "two classes of one name"),
+        (named_background, "nnunet", LabelError, "two classes of one name"),
+        (renamed("liver_1_0"), "bids", LayoutError, "without their punctuation"),
+        (renamed("liver10患者"), "bids", LayoutError, "without their punctuation"),
+        (renamed("患者"), "bids", LayoutError, "no letter or digit(.|\n)*患者(.|\n)*rename"),
         (lambda root: dataset(root, channels=2), "bids", LayoutError, "no single contrast"),
         (lambda root: dataset(root, channel_names={"0": "CT"}), "bids", LayoutError, "no single contrast"),
     ],

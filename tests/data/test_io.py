@@ -8,6 +8,7 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import nibabel as nib
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from masg_sam.data.io import (
     voxel_from_file,
     write_label,
 )
+from masg_sam.data.io.values import one_grey_channel
 from masg_sam.errors import GeometryError, ImageError, InputError, LabelError, OutputError
 
 ORDERS = ["".join(p) for axes in product("LR", "AP", "SI") for p in permutations(axes)]
@@ -138,6 +140,14 @@ def test_a_voxel_keeps_its_place_in_the_patient(tmp_path: Path) -> None:
     assert volume.spacing == pytest.approx((2.5, 0.9, 0.7))
 
 
+def test_a_voxel_that_leans_has_the_volume_of_its_base_times_its_height(tmp_path: Path) -> None:
+    leaning = np.array([[0.5, 0, 0, 0], [0, -2, 1.2, 0], [0, 0, 2.5, 0], [0, 0, 0, 1]])
+    volume = read_image(saved(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), leaning), tmp_path))
+    assert volume.spacing == pytest.approx((np.hypot(1.2, 2.5), 2, 0.5))
+    assert volume.voxel_ml == pytest.approx(0.5 * 2 * 2.5 / 1000)
+    assert read_image(picture(tmp_path, np.zeros((4, 4), np.uint8))).voxel_ml is None
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     matrix=st.lists(st.floats(-3, 3), min_size=9, max_size=9),
@@ -238,6 +248,46 @@ def test_slope_is_applied_to_images_and_not_left_on_masks(tmp_path: Path) -> Non
     assert (volume.data.min(), volume.data.max()) == (2 * stored.min() - 1000, 2 * stored.max() - 1000)
     out = nib.load(write_label(np.ones(volume.shape, np.uint8), volume, tmp_path / "m.nii"))
     assert np.unique(out.get_fdata()).tolist() == [1]
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("micron", 1e-3), ("meter", 1e3), ("mm", 1.0), ("unknown", 1.0)])
+@pytest.mark.parametrize("codes", ["RAS", "LSP"])
+@pytest.mark.parametrize("form", ["sform", "qform"])
+def test_lengths_of_other_units_are_millimetres_in_memory(
+    unit: str, mm: float, codes: str, form: str, tmp_path: Path
+) -> None:
+    """Voxels of 0.5 x 0.75 x 3 of the unit; the mask says the same of itself as its image."""
+    image = turned(codes)
+    image.set_qform(image.affine, 1)
+    image.header["sform_code"] = int(form == "sform")
+    image.header.set_xyzt_units(unit, "sec")
+    path = saved(image, tmp_path)
+    volume = read_image(path)
+    assert volume.spacing == pytest.approx((3 * mm, 0.75 * mm, 0.5 * mm))
+    np.testing.assert_allclose(volume.affine, np.diag([mm, mm, mm, 1]) @ turned_affine(), atol=1e-5 * mm)
+    mask = nib.load(write_label(np.zeros(volume.shape, np.uint8), volume, tmp_path / "m.nii.gz")).header
+    for field in ("srow_x", "srow_y", "srow_z", "pixdim", "xyzt_units", "qoffset_x", "sform_code", "qform_code"):
+        assert np.array_equal(mask[field], nib.load(path).header[field]), field
+    other = read_label(write_label(np.zeros(volume.shape, np.uint8), volume, tmp_path / "m.mha"))
+    same_grid(volume, other)
+
+
+def test_units_that_are_none_count_as_millimetres(tmp_path: Path) -> None:
+    path = saved(ras_image(), tmp_path, "scan.nii")
+    raw = bytearray(path.read_bytes())
+    raw[123] = 5 + 8  # no such unit of length, and seconds
+    path.write_bytes(raw)
+    assert read_image(path).spacing == (3, 0.75, 0.5)
+
+
+def test_forms_apart_are_told_in_millimetres(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image = ras_image()
+    image.set_sform(image.affine, 1)
+    image.set_qform(np.diag([0.5, 0.75, 3, 1]), 1)
+    image.header.set_xyzt_units("meter")
+    with caplog.at_level(logging.WARNING, "masg_sam"):
+        read_image(saved(image, tmp_path))
+    assert "differ by up to 20000.00 mm" in caplog.text
 
 
 def test_sform_wins_over_a_different_qform_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -527,8 +577,11 @@ def test_rgb_label_with_equal_channels_is_grey(tmp_path: Path) -> None:
     assert np.abs(label.data[0, 0] - grey).max() <= 2
 
 
-def test_the_middle_of_three_channels_counts(tmp_path: Path) -> None:
-    assert np.unique(read_label(picture(tmp_path, np.full((4, 4, 3), (3, 20, 9), np.uint8))).data).tolist() == [9]
+def test_the_middle_of_three_channels_counts_in_a_jpeg() -> None:
+    data = np.broadcast_to(np.array([3, 20, 9])[:, None, None, None], (3, 1, 4, 4))
+    assert np.unique(one_grey_channel(data, Path("m.JPG"))).tolist() == [9]
+    with pytest.raises(LabelError, match="coloured"):
+        one_grey_channel(data, Path("m.png"))
 
 
 def test_coloured_label_is_refused(tmp_path: Path) -> None:
@@ -537,6 +590,35 @@ def test_coloured_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="coloured") as caught:
         read_label(picture(tmp_path, pixels))
     assert "PNG" in str(caught.value.mend)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".nrrd"])
+def test_one_coloured_pixel_makes_a_coloured_label_where_nothing_is_lost(suffix: str, tmp_path: Path) -> None:
+    """A pixel of 40000 is less than the colour noise that a JPEG may have."""
+    pixels = np.zeros((200, 200, 3), np.uint8)
+    pixels[7, 9] = (255, 0, 0)
+    path = tmp_path / f"m{suffix}"
+    if suffix == ".nrrd":
+        sitk.WriteImage(sitk.GetImageFromArray(pixels[None], isVector=True), str(path))
+    else:
+        picture(tmp_path, pixels, path.name)
+    with pytest.raises(LabelError, match="coloured") as caught:
+        read_label(path)
+    assert caught.value.path == path and caught.value.found == "1 of 40000 pixels are not grey"
+
+
+@pytest.mark.parametrize("kind", ["rgb", "rgb and alpha", "grey and alpha"])
+def test_low_values_of_sixteen_bits_survive_in_a_label(kind: str, tmp_path: Path) -> None:
+    grey = np.array([[0, 1, 2], [300, 65535, 7]], np.uint16)
+    opaque = np.full_like(grey, 65535)
+    layers = {"rgb": [grey] * 3, "rgb and alpha": [grey] * 3 + [opaque], "grey and alpha": [grey, opaque]}[kind]
+    path = tmp_path / "m.png"
+    path.write_bytes(imagecodecs.png_encode(np.stack(layers, -1)))
+    assert read_label(path).data[0, 0].tolist() == grey.tolist()
+    assert read_image(path).data.max() == 255  # the network's colours are of eight bits
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ImageError, match="cannot be read as PNG"):
+        read_label(path)
 
 
 def test_indices_of_a_coloured_palette_are_classes_of_a_label_and_colours_of_an_image(tmp_path: Path) -> None:
@@ -548,12 +630,50 @@ def test_indices_of_a_coloured_palette_are_classes_of_a_label_and_colours_of_an_
     assert read_image(tmp_path / "p.png").data[:, 0, 1, 0].tolist() == [0, 128, 0]
 
 
-def test_a_grey_palette_means_its_greys(tmp_path: Path) -> None:
-    image = Image.new("P", (2, 1))
-    image.putpalette([255, 255, 255, 0, 0, 0])
-    image.putdata([0, 1])
-    image.save(tmp_path / "p.png")
-    assert read_label(tmp_path / "p.png").data[0, 0].tolist() == [[255, 0]]
+def indexed(path: Path, pixels: list[int], palette: list[int]) -> Path:
+    """A row of pixels with a palette, filled up with black as Pillow does for 256 colours."""
+    image = Image.new("P", (len(pixels), 1))
+    image.putpalette(palette)
+    image.putdata(pixels)
+    image.save(path)
+    return path
+
+
+VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128, 128, 0, 128, 0, 128, 128, 128, 128, 128]  # 7 is grey
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+@pytest.mark.parametrize(
+    ("palette", "pixels", "expected"),
+    [
+        (VOC, [7, 7], [7, 7]),
+        (VOC, [7, 1], [7, 1]),
+        ([255, 255, 255, 255, 0, 0], [0, 1], [0, 1]),
+        ([255, 255, 255, 255, 0, 0], [0, 0], [0, 0]),
+        ([255, 255, 255, 255, 0, 0] + [0] * 762, [0, 0], [0, 0]),
+        ([255, 255, 255, 0, 0, 0], [0, 1], [255, 0]),
+        ([0, 0, 0, 255, 255, 255] + [0] * 762, [0, 1], [0, 255]),
+        ([0, 0, 0, 5, 5, 5], [0, 1], [0, 5]),
+        ([i for i in range(256) for _ in range(3)], [0, 9], [0, 9]),
+    ],
+)
+def test_the_palette_and_not_the_pixels_says_what_a_label_means(
+    palette: list[int], pixels: list[int], expected: list[int], suffix: str, tmp_path: Path
+) -> None:
+    """Any colour among its entries: the indices are the classes. Greys alone: the greys are, in whatever order."""
+    path = indexed(tmp_path / f"p{suffix}", pixels, palette)
+    assert read_label(path).data[0, 0].tolist() == [expected]
+
+
+def test_indices_that_a_grey_palette_does_not_tell_apart(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="one grey") as caught:
+        read_label(indexed(tmp_path / "p.png", [0, 1, 2], [0] * 768))
+    assert caught.value.found == "3 indices, 1 grey levels"
+    assert not read_label(indexed(tmp_path / "empty.png", [0, 0], [0] * 768)).data.any()
+
+
+def test_a_picture_of_greys_has_one_channel_whatever_its_palette(tmp_path: Path) -> None:
+    assert read_image(indexed(tmp_path / "p.png", [7, 0], VOC)).data[:, 0, 0].tolist() == [[128, 0]]
 
 
 def test_black_and_white_of_one_bit_is_0_and_255(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_unknown_values_are_named_with_their_voxels() -> None:
     assert caught.value.path == Path("labels/a.nii.gz")
     assert caught.value.found == "-1 (1 voxels), 2 (2 voxels), 7 (1 voxels)"
     assert caught.value.expected == "0, 1 (liver), 3 (spleen)"
+    assert "dataset.json" in str(caught.value.mend) and "dseg.tsv" in str(caught.value.mend)  # BIDS has the latter
 
 
 def test_unknown_values_of_an_unsigned_label() -> None:

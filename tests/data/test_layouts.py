@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,10 @@ def test_decathlon_entries_that_are_refused(entry: Any, problem: str, tmp_path: 
         ({"background": 0, "liver": -1}, "no value from 0 to 65535"),
         ({"background": 0, "liver": 70000}, "no value from 0 to 65535"),
         ({"background": 0} | {f"c{i}": i for i in range(1, 257)}, "names 256 classes"),
+        ({"0": "background", "1": "cyst", "2": "cyst"}, "two classes of one name"),
+        ({"background": 0, "left kidney": 1, "Left_Kidney": 2}, "two classes of one name"),
+        ({"0": "background", "3": "Background"}, "two classes of one name"),
+        ({"background": 0, "f\u00fcr": 1, "fu\u0308r": 2}, "two classes of one name"),
     ],
 )
 def test_labels_that_are_refused(labels: Any, problem: str, tmp_path: Path) -> None:
@@ -163,6 +168,35 @@ def test_labels_that_are_refused(labels: Any, problem: str, tmp_path: Path) -> N
     with pytest.raises(LayoutError, match=problem) as caught:
         find_training_cases(root)
     assert caught.value.path == root / "dataset.json"
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ({"background": 0, "1": 1, "2": 2, "4": 3}, {1: "1", 2: "2", 3: "4"}),  # name to value, as in nnU-Net
+        ({"1": 1, "4": 3}, {1: "1", 3: "4"}),
+        ({"0": "background", "1": "1", "2": "2", "3": "4"}, {1: "1", 2: "2", 3: "4"}),  # value to name
+        ({"1": "1", "3": "4"}, {1: "1", 3: "4"}),
+        ({"background": "0", "liver": "2"}, {2: "liver"}),
+    ],
+)
+def test_names_that_are_numbers_are_told_from_values(
+    labels: dict[str, Any], found: dict[int, str], tmp_path: Path
+) -> None:
+    assert find_training_cases(facts(nnunet(tmp_path), labels=labels)).class_names == found
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ({"0": "background", "1": "liver", "ignore": 255}, "ignore: 255"),
+        ({"background": 0, "liver": 1, "2": "spleen"}, "2: spleen"),
+    ],
+)
+def test_an_entry_the_other_way_round_is_named(labels: dict[str, Any], found: str, tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match="no value from 0 to 65535") as caught:
+        find_training_cases(facts(nnunet(tmp_path), labels=labels))
+    assert caught.value.found == found and "all" in str(caught.value.expected)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "", "\x00\xff", "[" * 100_000])
@@ -257,6 +291,46 @@ def test_what_is_no_dataset(make: Callable[[Path], Path], problem: str, tmp_path
     with pytest.raises(LayoutError, match=problem) as caught:
         find_training_cases(make(tmp_path))
     assert caught.value.mend
+
+
+@pytest.mark.parametrize("ending", [".png", "_0000.png", "_mask.png"])
+@pytest.mark.parametrize("forms", [("f\u00fcr", "fu\u0308r"), ("fu\u0308r", "f\u00fcr")])
+def test_names_pair_however_their_letters_are_composed(forms: tuple[str, str], ending: str, tmp_path: Path) -> None:
+    """macOS takes letters and their marks apart."""
+    first, second = forms
+    image, label = (".png", ending) if "mask" in ending else (ending, ".png")
+    touch(tmp_path, (f"images/{first}{image}", f"labels/{second}{label}"))
+    (case,) = find_training_cases(tmp_path).cases
+    assert case.name == "f\u00fcr"
+    assert case.images[0].name == f"{first}{image}" and case.label == tmp_path / "labels" / f"{second}{label}"
+    assert list(find_labels(tmp_path)[0]) == ["f\u00fcr"]
+    touch(tmp_path, [f"images/{second}{image}"])
+    with pytest.raises(LayoutError, match=r"same name|missing or double"):
+        find_training_cases(tmp_path)
+
+
+def test_decathlon_pairs_and_numbered_channels_of_composed_names(tmp_path: Path) -> None:
+    name, label = "fu\u0308r", "labelsTr/f\u00fcr.nii.gz"
+    touch(tmp_path, [f"imagesTr/{name}_0000.nii.gz", f"imagesTr/{name}_0001.nii.gz", label])
+    facts(tmp_path, labels=LABELS, training=[{"image": f"imagesTr/{name}.nii.gz", "label": label}])
+    (case,) = find_training_cases(tmp_path).cases
+    assert case.name == "f\u00fcr" and files(case) == [f"{name}_0000.nii.gz", f"{name}_0001.nii.gz"]
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, ("images/a.png", "labels/a.png"))
+    locked, listdir = tmp_path / "labels", os.listdir
+
+    def refuse(folder: Any) -> list[str]:
+        if Path(folder) == locked:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    for find in (find_training_cases, find_labels, lambda root: find_images(root / "labels")):
+        with pytest.raises(LayoutError, match="cannot be read") as caught:
+            find(tmp_path)
+        assert str(caught.value.path) == str(locked) and caught.value.mend
 
 
 # --- images to segment -----------------------------------------------------------------------------------------

@@ -102,6 +102,29 @@ def test_an_interrupted_writing_leaves_no_sample_and_is_begun_again(
     }  # fmt: skip
 
 
+def test_a_place_that_cannot_be_written_to(small_template: object, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("file/data", "x" * 300):
+        with pytest.raises(OutputError, match="cannot be written") as caught:
+            write_sample(tmp_path / name, 2)
+        assert caught.value.path == tmp_path / name and caught.value.found and caught.value.mend
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_leaves_nothing(small_template: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = sample._write
+
+    def fail_at_the_volume(out: Path, part: str, *rest: object) -> None:
+        if part == "Ts":
+            raise OSError(28, "No space left on device")
+        real(out, part, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sample, "_write", fail_at_the_volume)
+    with pytest.raises(OutputError, match=r"cannot be written(.|\n)*No space left"):
+        write_sample(tmp_path, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_nilearn_the_advice_is_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nilearn.datasets", None)
     with pytest.raises(InputError) as caught:

@@ -137,3 +137,30 @@ def test_a_label_without_a_voxel_size_lies_on_its_image(tmp_path: Path) -> None:
     result = evaluate(tmp_path / "masks", tmp_path / "labels")
     found = result.cases[0].classes["foreground"]
     assert result.unit == "mm" and found.label_ml == pytest.approx((PAGES > 99).sum() * 1.3 * 0.25 * 0.3 / 1000)
+
+
+@pytest.mark.parametrize("cut", [np.s_[:, ::2, ::2], np.s_[1:], np.s_[:, :, :-1]])
+def test_a_label_of_another_shape_lies_nowhere(cut: tuple[slice, ...], tmp_path: Path) -> None:
+    stack(tmp_path / "images" / "a.tif", **IMAGEJ)
+    path = stack(tmp_path / "labels" / "a.tif", (PAGES > 99).astype(np.uint8)[cut])
+    with pytest.raises(GeometryError, match=r"another shape than a\.tif") as caught:
+        read_case(find_training_cases(tmp_path).cases[0])
+    assert caught.value.path == path and caught.value.expected == "5 x 6 x 7 voxels"
+    for size in (IMAGEJ, {}):  # masks with a voxel size and without
+        stack(tmp_path / "masks" / "a.tif", (PAGES > 99).astype(np.uint8), **size)
+        for pair in (("masks", "labels"), ("labels", "masks")):
+            with pytest.raises(GeometryError, match="another shape"):
+                evaluate(*(tmp_path / name for name in pair))
+
+
+def test_a_large_stack_of_bits_is_not_taken_for_half_a_file(tmp_path: Path) -> None:
+    bits = np.random.default_rng(0).random((6, 90, 61)) > 0.5  # rows of 61 bits fill 8 bytes
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, bits)
+    with tifffile.TiffFile(path) as file:
+        assert file.pages[0].bitspersample == 1 and path.stat().st_size < bits.size
+    np.testing.assert_array_equal(read_label(path).data[0], bits)
+    tifffile.imwrite(path, bits, metadata=None)  # the last page at the end
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ImageError):
+        read_label(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -124,6 +125,41 @@ def test_a_file_a_class(labels, tmp_path, inner):
     assert found.values("dice", "liver") == [pytest.approx(2 / 3)]
     assert found.values("dice", "left_kidney") == [1]
     assert found.notes == ["classes of the masks without a label left out: heart"]
+
+
+@pytest.mark.parametrize("second", ["liver.nii", "Liver.nii.gz"])
+def test_two_files_of_one_class_are_refused(labels, tmp_path, second):
+    write(tmp_path / "masks" / "p1" / "liver.nii.gz", two_organs(1, 0))
+    write(tmp_path / "masks" / "p1" / second, two_organs(0, 1))
+    with pytest.raises(LayoutError, match="two masks of one class") as caught:
+        evaluate(tmp_path / "masks", labels)
+    found = {caught.value.path.name, str(caught.value.found).removeprefix("also ")}
+    assert found == {second, "liver.nii.gz"} and caught.value.mend
+
+
+def test_cases_and_classes_pair_however_their_letters_are_composed(tmp_path):
+    """macOS takes letters and their marks apart."""
+    write(tmp_path / "labels" / "f\u00fcr.nii.gz", two_organs(1, 0))
+    name(tmp_path / "labels", {"Gef\u00e4\u00df": 1})
+    write(tmp_path / "classes" / "fu\u0308r" / "Gefa\u0308\u00df.nii.gz", two_organs(1, 0))
+    write(tmp_path / "masks" / "fu\u0308r.nii.gz", two_organs(1, 0))
+    for folder in ("classes", "masks"):
+        assert evaluate(tmp_path / folder, tmp_path / "labels").values("dice") == [1]
+
+
+def test_a_folder_of_masks_that_may_not_be_read_is_named(labels, tmp_path, monkeypatch):
+    write(tmp_path / "masks" / "p1" / "liver.nii.gz", two_organs(1, 0))
+    locked, listdir = tmp_path / "masks" / "p1", os.listdir
+
+    def refuse(folder):
+        if Path(folder) == locked:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(LayoutError, match="cannot be read") as caught:
+        evaluate(tmp_path / "masks", labels)
+    assert str(caught.value.path) == str(locked)
 
 
 def test_a_case_folder_without_a_class(labels, tmp_path):

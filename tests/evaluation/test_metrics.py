@@ -64,6 +64,7 @@ def test_volumes_are_millilitres():
     label = boxed((3, 10, 10), np.s_[1, 0:5, 0:4])  # 20 voxels of 2.5 x 0.5 x 2 mm
     found = score(np.zeros_like(label), label, (2.5, 0.5, 2.0))
     assert (found.prediction_ml, found.label_ml) == (0, pytest.approx(20 * 2.5 / 1000))
+    assert score(label, label, (2.5, 0.5, 2.0), voxel_ml=0.002).label_ml == pytest.approx(20 * 0.002)
 
 
 @pytest.mark.parametrize(("axis", "distance"), [(0, 5.0), (1, 1.0), (2, 1.5)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ def read_dataset_json(folder: Path) -> dict[str, Any]:
 
 
 def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
-    """Label value to name, without the background; ``labels`` may be name to value, or value to name.
+    """Label value to name, without the background; all of ``labels`` may be name to value, or value to name.
 
     The name ``ignore``, as nnU-Net has it, stands for voxels that nobody labelled.
 
@@ -35,7 +37,7 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
         path: the file, or its folder, for messages.
 
     Raises:
-        LayoutError: ``labels`` is missing or broken, or holds regions.
+        LayoutError: ``labels`` is missing or broken, holds regions, or names two classes alike.
     """
     path, labels = path if path.suffix in (".json", ".tsv") else path / FILE, facts.get("labels")
     if not isinstance(labels, dict):
@@ -46,12 +48,8 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
             expected='{"background": 0, "liver": 1}',
             mend="add it",
         )
-    names: dict[int, str] = {}
-    for key, entry in labels.items():
-        value, name = _value_and_name(path, key, entry)
-        if value in names:
-            raise LayoutError("two classes of one value", path=path, found=f"{value}: {names[value]}, {name}")
-        names[value] = name
+    names = _by_value(path, labels)
+    _must_differ(path, names)
     names.pop(0, None)
     count = sum(name.lower() != IGNORE for name in names.values())
     if not 1 <= count <= MOST_CLASSES:
@@ -65,7 +63,12 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
 
 def plain(name: str) -> str:
     """A class name as it is compared: case, spaces, hyphens and underscores make no difference."""
-    return re.sub(r"[\s_-]+", " ", name).strip().lower()
+    return re.sub(r"[\s_-]+", " ", composed(name)).strip().lower()
+
+
+def composed(name: str) -> str:
+    """A name with each letter and its marks as one character, which macOS takes apart in file names."""
+    return unicodedata.normalize("NFC", name)
 
 
 def channel_names(facts: dict[str, Any]) -> tuple[str, ...]:
@@ -99,7 +102,41 @@ def training_pairs(facts: dict[str, Any], folder: Path) -> list[tuple[Path, Path
     return pairs
 
 
-def _value_and_name(path: Path, key: str, entry: object) -> tuple[int, str]:
+def _by_value(path: Path, labels: dict[str, Any]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    turned = _values_first(labels)
+    for key, entry in labels.items():
+        value, name = _value_and_name(path, key, entry, turned)
+        if value in names:
+            raise LayoutError("two classes of one value", path=path, found=f"{value}: {names[value]}, {name}")
+        names[value] = name
+    return names
+
+
+def _values_first(labels: dict[str, Any]) -> bool:
+    """Whether ``labels`` is value to name: then there are more numbers on that side, as the background is a word.
+
+    Where all is numbers, the names are those that JSON writes as text.
+    """
+    before, after = (sum(bool(WHOLE.fullmatch(str(part))) for part in side) for side in (labels, labels.values()))
+    return before > after or (before == after and any(isinstance(entry, str) for entry in labels.values()))
+
+
+def _must_differ(path: Path, names: Mapping[int, str]) -> None:
+    known: dict[str, int] = {}
+    for value, name in names.items():
+        first = known.setdefault(plain(name), value)
+        if first != value:
+            raise LayoutError(
+                "two classes of one name",
+                path=path,
+                found=f"{first}: {names[first]}, {value}: {name}",
+                expected="names that differ in more than case, spaces, hyphens and underscores",
+                mend="rename one of them",
+            )
+
+
+def _value_and_name(path: Path, key: str, entry: object, value_first: bool) -> tuple[int, str]:
     if isinstance(entry, list):
         raise LayoutError(
             "region-based labels are not supported",
@@ -108,14 +145,14 @@ def _value_and_name(path: Path, key: str, entry: object) -> tuple[int, str]:
             expected="one whole number a class",
             mend="give each class a value of its own",
         )
-    number, name = (key, entry) if WHOLE.fullmatch(key) else (entry, key)
+    number, name = (key, entry) if value_first else (entry, key)
     if not WHOLE.fullmatch(str(number)) or int(str(number)) > MOST_VALUE:
         raise LayoutError(
             "an entry of `labels` has no value from 0 to 65535",
             path=path,
             found=f"{key}: {entry}",
-            expected='"liver": 1 or "1": "liver"',
-            mend="number the classes from 1",
+            expected='"liver": 1 in all of them, or "1": "liver" in all',
+            mend="number the classes from 1, and write all entries one way round",
         )
     return int(str(number)), str(name)
 

@@ -92,7 +92,7 @@ class LabelMap:
                 found=", ".join(f"{value} ({count} voxels)" for value, count in wrong[:5])
                 + (" ..." if len(wrong) > 5 else ""),
                 expected="0, " + ", ".join(f"{value} ({name})" for value, name in pairs),
-                mend="add them to `labels` in dataset.json, or mend the label",
+                mend="add them to `labels` in dataset.json (BIDS: to dseg.tsv), or mend the label",
             )
 
     def class_of(self, value: int) -> int:
@@ -239,7 +239,8 @@ def _not_classes(found: _Values) -> LabelError:
         found=f"{len(values)} values from {values[0]} to {values[-1]}"
         + (", in files compressed with loss" if found.lossy else ""),
         expected=f"at most {MOST_CLASSES} whole numbers from 1 to {MOST_VALUE}, one a class",
-        mend="save masks without loss (PNG or NIfTI, not JPEG); name more classes than that in dataset.json",
+        mend="save masks without loss (PNG or NIfTI, not JPEG); name more classes than that in dataset.json "
+        "(BIDS: in dseg.tsv)",
     )
 
 

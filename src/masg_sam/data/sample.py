@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,17 @@ def write_sample(out: Path, slices: int = 6) -> None:
 
     Raises:
         InputError: nilearn is not installed.
-        OutputError: the folder holds something.
+        OutputError: the folder holds something, or cannot be written to.
     """
-    if out.exists() and (not out.is_dir() or any(item.name != UNFINISHED for item in out.iterdir())):
-        raise OutputError("not an empty folder", path=out, mend="name a new folder, or delete this one")
-    image, label, affine = _template()
+    with _writing_to(out):
+        if out.exists() and (not out.is_dir() or any(item.name != UNFINISHED for item in out.iterdir())):
+            raise OutputError("not an empty folder", path=out, mend="name a new folder, or delete this one")
+    template = _template()
+    with _writing_to(out):
+        _fill(out, slices, *template)
+
+
+def _fill(out: Path, slices: int, image: np.ndarray, label: np.ndarray, affine: np.ndarray) -> None:
     held = np.flatnonzero((label > 0).any((0, 1)))
     chosen = np.unique(np.linspace(held[0], held[-1], slices + 2).round().astype(int)[1:-1])
     place = out / UNFINISHED
@@ -51,6 +59,17 @@ def write_sample(out: Path, slices: int = 6) -> None:
     for item in sorted(place.iterdir(), key=lambda item: item.name == FACTS):  # the facts last: then it is whole
         os.replace(item, out / item.name)
     place.rmdir()
+
+
+@contextmanager
+def _writing_to(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        shutil.rmtree(out / UNFINISHED, ignore_errors=True)
+        raise OutputError(
+            "cannot be written", path=out, found=error, mend="check the folder, its permissions and the space left"
+        ) from error
 
 
 def _facts(training: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +52,8 @@ class Volume:
 
     @property
     def voxel_ml(self) -> float | None:
-        """Volume of a voxel in millilitres; ``None`` for a picture."""
-        return None if self.is_picture else math.prod(self.spacing) / 1000
+        """Volume of a voxel in millilitres, leaning ones too; ``None`` for a picture."""
+        return None if self.affine is None else abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
 
     @property
     def shape(self) -> tuple[int, int, int]:

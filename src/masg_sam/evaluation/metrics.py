@@ -84,7 +84,13 @@ class ClassScores:
         return asdict(self)
 
 
-def score(prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance_mm: float = 2.0) -> ClassScores:
+def score(
+    prediction: np.ndarray,
+    label: np.ndarray,
+    spacing: Spacing,
+    tolerance_mm: float = 2.0,
+    voxel_ml: float | None = None,
+) -> ClassScores:
     """Compare two masks of one class.
 
     Args:
@@ -92,13 +98,14 @@ def score(prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolerance
         label: the same shape.
         spacing: mm along Z, Y, X.
         tolerance_mm: of the surface Dice and the boundary F1.
+        voxel_ml: volume of a voxel in millilitres; without it, its axes are taken to be at right angles.
 
     Raises:
         GeometryError: the masks differ in shape, or have no three axes.
     """
     prediction, label = _cut(prediction, label)
     predicted, labelled = int(prediction.sum()), int(label.sum())
-    millilitres = float(np.prod(spacing)) / 1000
+    millilitres = float(np.prod(spacing)) / 1000 if voxel_ml is None else voxel_ml
     volumes = {"prediction_ml": predicted * millilitres, "label_ml": labelled * millilitres}
     lesions = count_lesions(prediction, label)
     measured: dict[str, float | None]

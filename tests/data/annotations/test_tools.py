@@ -55,6 +55,10 @@ def annotation(segmentation: Any, category: int = 7, image: int = 3) -> dict[str
     return {"image_id": image, "category_id": category, "segmentation": segmentation}
 
 
+def numbered(segmentation: Any, category: int = 7, image: int = 3) -> dict[str, Any]:
+    return {"id": 5, **annotation(segmentation, category, image)}
+
+
 def write_coco(root: Path, name: str = "annotations.json", folder: str = "images", **changes: Any) -> Path:
     for stem in ("a", "b"):
         picture(root / folder / f"{stem}.png")
@@ -100,6 +104,16 @@ def test_pictures_that_nobody_listed_are_left_out_with_a_warning(
     with caplog.at_level(logging.WARNING, "masg_sam"):
         assert [case.name for case in find_training_cases(tmp_path).cases] == ["a", "b"]
     assert "1 pictures" in caplog.text and "images/c.png" in caplog.text
+
+
+@pytest.mark.parametrize("listed", ["fu\u0308r", "f\u00fcr"])
+@pytest.mark.parametrize("folder", ["", "f\u00fcr/"])
+def test_names_of_pictures_are_composed(listed: str, folder: str, tmp_path: Path) -> None:
+    """macOS takes letters and their marks apart."""
+    images = [{"id": 3, "file_name": f"{folder}{listed}.png", "height": SIZE[0], "width": SIZE[1]}]
+    picture(write_coco(tmp_path, images=images) / "images" / folder.replace("\u00fc", "u\u0308") / "fu\u0308r.png")
+    assert [case.name for case in find_training_cases(tmp_path).cases] == ["f\u00fcr"]
+    assert list(find_labels(tmp_path)[0]) == ["f\u00fcr"]
 
 
 def test_objects_of_several_parts_overlaps_and_class_order(tmp_path: Path) -> None:
@@ -162,11 +176,18 @@ def test_masks_beside_annotations_are_taken_first(tmp_path: Path) -> None:
     [
         ({"annotations": None}, "NoneType"),
         ({"images": [{"id": 3}]}, "file_name"),
-        ({"categories": {}}, "KeyError"),
+        ({"categories": {}}, "which `categories` does not list"),
         ({"images": coco()["images"][:1] * 2}, "one id"),
-        ({"annotations": [annotation([BOX], image=9)]}, "9"),
-        ({"annotations": [annotation([BOX], category=9)]}, "9"),
-        ({"annotations": [annotation([])]}, "no outline"),
+        ({"annotations": [numbered([BOX], image=9)]}, "annotation 5 is on image 9, which `images` does not list"),
+        (
+            {"annotations": [numbered([BOX], category=9)]},
+            "annotation 5 on a.png is of category 9, which `categories` does not list",
+        ),
+        ({"annotations": [numbered([])]}, "annotation 5 on a.png has a box and no outline"),
+        ({"annotations": [numbered([["a", 1]])]}, "annotation 5 on a.png: "),
+        ({"annotations": [{"id": 5, "category_id": 7}]}, "annotation 5 has no `image_id`"),
+        ({"annotations": [{"id": 5, "image_id": 3}]}, "annotation 5 on a.png has no `category_id`"),
+        ({"annotations": [annotation([])]}, "annotation None on a.png has a box and no outline"),
         ({"annotations": [annotation([[1, 2, 3, 4, 5]])]}, "reshape"),
         ({"annotations": [annotation([["a", 1]])]}, "float"),
         ({"annotations": [annotation({"size": [6, 8], "counts": [1, 2]})]}, "run lengths"),
@@ -373,6 +394,69 @@ def test_json_of_another_kind_beside_pictures_is_no_annotation(tmp_path: Path) -
     with pytest.raises(LayoutError, match="no labelled cases"):
         find_training_cases(tmp_path)
     assert list(find_labels(tmp_path)[0]) == ["a"]  # a folder of masks
+
+
+def test_labelme_files_pair_however_their_letters_are_composed(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "fu\u0308r.png")
+    (tmp_path / "images" / "f\u00fcr.json").write_text(labelme(shape("polyp", RING)), encoding="utf-8")
+    (case,) = find_training_cases(tmp_path).cases
+    assert (case.name, case.images[0].name) == ("f\u00fcr", "fu\u0308r.png")
+
+
+# --- photographs that are shown turned --------------------------------------------------------------------------
+
+
+def turn(path: Path, orientation: int) -> Path:
+    """Write in a picture's EXIF how it is to be shown."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(path) as image:
+        image.load()
+        image.save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_labels_drawn_on_a_picture_that_is_shown_turned(orientation: int, suffix: str, tmp_path: Path) -> None:
+    """The picture is read as stored, and the tool drew on it as shown: the label would lie elsewhere."""
+    (tmp_path / "labels").mkdir()
+    for stem in "ab":
+        picture(tmp_path / "images" / f"{stem}{suffix}")
+        (tmp_path / "labels" / f"{stem}.json").write_text(labelme(shape("polyp", RING)), encoding="utf-8")
+    path = turn(tmp_path / "images" / f"a{suffix}", orientation)
+    for labels in (find_labels(tmp_path)[0], {case.name: case.label for case in find_training_cases(tmp_path).cases}):
+        with pytest.raises(GeometryError, match="shown turned") as caught:
+            read_label(labels["a"])
+        assert caught.value.path == path and caught.value.found == f"EXIF orientation {orientation}"
+        assert "upright" in caught.value.mend and "again" in caught.value.mend
+        np.testing.assert_array_equal(read_label(labels["b"]).data[0, 0], EXPECTED)
+
+
+def test_the_other_tools_and_an_orientation_that_turns_nothing(tmp_path: Path) -> None:
+    for folder in (write_coco(tmp_path / "coco"), write_cvat(tmp_path / "cvat", POLYGON.format(z=0))):
+        for orientation in (0, 1, 9):
+            turn(folder / "images" / "a.png", orientation)
+            np.testing.assert_array_equal(label_of(find_training_cases(folder), "a"), EXPECTED)
+        turn(folder / "images" / "a.png", 8)
+        with pytest.raises(GeometryError, match="shown turned"):
+            label_of(find_training_cases(folder), "a")
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "annotations/annotations.json", "images/annotations.json"])
+def test_a_single_file_of_labels_has_its_pictures_around_it(name: str, tmp_path: Path) -> None:
+    turn(write_coco(tmp_path, name) / "images" / "a.png", 3)
+    found = find_labels(tmp_path / name)[0]
+    with pytest.raises(GeometryError, match="shown turned"):
+        read_label(found["a"])
+    np.testing.assert_array_equal(read_label(found["b"]).data[0, 0], np.zeros(SIZE))
+
+
+def test_masks_of_the_stored_shape_fit_a_picture_that_is_shown_turned(tmp_path: Path) -> None:
+    turn(picture(tmp_path / "images" / "a.png"), 6)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(EXPECTED.astype(np.uint8)).save(tmp_path / "masks" / "a.png")
+    np.testing.assert_array_equal(label_of(find_training_cases(tmp_path), "a"), EXPECTED)
 
 
 # --- as labels to compare with, and as a whole ------------------------------------------------------------------

@@ -117,6 +117,7 @@ def test_several_classes_in_masks_of_their_own(tmp_path: Path) -> None:
         ("index\tname\n1\n", "is no table of classes"),
         ("index\tname\none\ta\n", "no value from 0 to 65535"),
         ("index\tname\n1\ta\n1\tb\n", "two names of one class"),
+        ("index\tname\n1\tcyst\n2\tcyst\n", "two classes of one name"),
     ],
 )
 def test_tables_that_are_refused(text: str, problem: str, tmp_path: Path) -> None:

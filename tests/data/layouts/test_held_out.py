@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from masg_sam.data.layouts import find_held_out, find_training_cases
+from masg_sam.errors import LayoutError
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -35,3 +38,18 @@ def test_named_folders(root: str, tmp_path: Path) -> None:
     touch(tmp_path, f"{root}images/a.png", f"{root}masks/a.png", "test/images/b.png", "val/img/c_0001.png")
     touch(tmp_path, "val/masks/c_0001.png")
     assert held_out(tmp_path) == {"test": [("b", 1, False)], "validation": [("c_0001", 1, True)]}
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/b_0000.nii.gz")
+    dataset, locked, listdir = find_training_cases(tmp_path), tmp_path / "imagesTs", os.listdir
+
+    def refuse(folder: Any) -> list[str]:
+        if Path(folder) == locked:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(LayoutError, match="cannot be read") as caught:
+        find_held_out(dataset)
+    assert str(caught.value.path) == str(locked)

@@ -116,6 +116,33 @@ def test_csv_that_is_refused(text: str, problem: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("case,image,label\n\na,p1/scan.nii.gz,p1/mask.nii.gz\nb\n", "line 4 (b) has no image"),
+        ("label,image\np1/mask.nii.gz\n", "line 2 (p1/mask.nii.gz) has no image"),
+    ],
+)
+def test_a_line_that_is_too_short_is_named(text: str, found: str, tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match="is no list of cases") as caught:
+        find_training_cases(csv(touch(tmp_path, *FILES), text))
+    assert caught.value.found == found
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".png", "", "#2"])
+def test_a_name_that_no_file_can_have_is_missing(ending: str, tmp_path: Path) -> None:
+    name = "x" * 300 + ending
+    path = csv(touch(tmp_path, *FILES), f"image,label\n{name},p1/mask.nii.gz\np2/scan.nii.gz,p2/mask.nii.gz\n")
+    with pytest.raises(LayoutError, match="is missing") as caught:
+        find_training_cases(path)
+    assert caught.value.path == tmp_path / name
+
+
+def test_names_of_a_list_are_composed(tmp_path: Path) -> None:
+    path = csv(touch(tmp_path, *FILES), "case,image,label\nfu\u0308r,p1/scan.nii.gz,p1/mask.nii.gz\n")
+    assert list(find_labels(path)[0]) == ["f\u00fcr"]
+
+
+@pytest.mark.parametrize(
     "rows", [{}, [], [1], [{"label": "a"}], [{"image": []}], [{"image": 3}], [{"image": "a", "case": 1}]]
 )
 def test_json_that_is_refused(rows: Any, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from masg_sam.data.annotations.drawn import Picture, Sheet, as_layout_error, picture_size
 from masg_sam.data.annotations.shapes import Shape, outline, runs
+from masg_sam.data.io.picture import DAMAGE
 from masg_sam.errors import LayoutError
 from masg_sam.files import read_json
 
@@ -25,9 +27,7 @@ def read_coco(path: Path) -> Sheet:
             raise ValueError("two images of one id")
         drawn: dict[Any, list[tuple[str, Shape]]] = {number: [] for number in images}
         for entry in facts["annotations"]:
-            size = images[entry["image_id"]][1]
-            shapes = _shapes(entry.get("segmentation"), size)
-            drawn[entry["image_id"]] += [(names[entry["category_id"]], shape) for shape in shapes]
+            drawn[_image_of(entry, images)] += _drawn(entry, images, names)
         pictures = (Picture(*images[number], tuple(drawn[number]), path) for number in images)
         return Sheet("coco", path, tuple(pictures), tuple(names[number] for number in sorted(names)))
 
@@ -36,10 +36,36 @@ def _picture(entry: dict[str, Any]) -> tuple[str, tuple[int, int]]:
     return str(entry["file_name"]), picture_size(entry["height"], entry["width"])
 
 
+def _image_of(entry: dict[str, Any], images: Mapping[Any, tuple[str, tuple[int, int]]]) -> Any:
+    return _known(entry, "image_id", images, f"annotation {entry.get('id')}", "is on image {}, which `images`")
+
+
+def _drawn(
+    entry: dict[str, Any], images: Mapping[Any, tuple[str, tuple[int, int]]], names: Mapping[Any, str]
+) -> list[tuple[str, Shape]]:
+    """Class and shapes of an annotation."""
+    picture, size = images[entry["image_id"]]
+    place = f"annotation {entry.get('id')} on {picture}"
+    category = _known(entry, "category_id", names, place, "is of category {}, which `categories`")
+    if not entry.get("segmentation"):
+        raise ValueError(f"{place} has a box and no outline")
+    try:
+        return [(names[category], shape) for shape in _shapes(entry["segmentation"], size)]
+    except DAMAGE as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+def _known(entry: dict[str, Any], key: str, listed: Mapping[Any, Any], place: str, problem: str) -> Any:
+    """What an annotation refers to, which must be listed."""
+    if key not in entry:
+        raise ValueError(f"{place} has no `{key}`")
+    if entry[key] not in listed:
+        raise ValueError(f"{place} {problem.format(entry[key])} does not list")
+    return entry[key]
+
+
 def _shapes(found: Any, size: tuple[int, int]) -> list[Shape]:
     """Polygons, the parts of one object, or run lengths down the columns."""
-    if not found:
-        raise ValueError("an object with a box and no outline")
     if isinstance(found, list):
         return [outline(ring) for ring in found]
     counts = found["counts"]

@@ -12,9 +12,9 @@ import numpy as np
 
 from masg_sam.data.annotations.shapes import Shape
 from masg_sam.data.dataset_json import IGNORE, MOST_CLASSES
-from masg_sam.data.io.picture import DAMAGE, MOST_PIXELS
+from masg_sam.data.io.picture import DAMAGE, MOST_PIXELS, UPRIGHT, shown_as
 from masg_sam.data.volume import Geometry, Volume
-from masg_sam.errors import LabelError, LayoutError, few
+from masg_sam.errors import GeometryError, LabelError, LayoutError, few
 
 BACKGROUND = ("background", "_background_")  # shapes that take others away
 IGNORED = (IGNORE, "__ignore__")
@@ -62,18 +62,22 @@ class DrawnLabel:
         path: the annotation file.
         size: rows and columns of the picture.
         shapes: label value and shape, what lies on top last.
+        picture: that it is drawn on; ``None`` where it is not known.
     """
 
     path: Path
     size: tuple[int, int]
     shapes: tuple[tuple[int, Shape], ...]
+    picture: Path | None = None
 
     def read(self) -> Volume:
         """Paint it: ``1 x 1 x Y x X`` of uint16, 0 where nothing is drawn.
 
         Raises:
             LayoutError: an outline with more corners than can be meant.
+            GeometryError: the tool showed the picture otherwise than it is stored.
         """
+        _must_be_upright(self.picture, self.path)
         canvas = np.zeros(self.size, np.uint16)
         with as_layout_error(self.path, "an annotation file"):
             for value, shape in self.shapes:
@@ -124,9 +128,9 @@ def value_names(values: Mapping[str, int]) -> dict[int, str]:
     return {value: _plain(name) for name, value in values.items() if value}
 
 
-def drawn_label(picture: Picture, values: Mapping[str, int]) -> DrawnLabel:
-    """The label of a picture, once the values of the classes are known."""
-    return DrawnLabel(picture.path, picture.size, tuple((values[name], shape) for name, shape in picture.shapes))
+def drawn_label(picture: Picture, values: Mapping[str, int], file: Path | None) -> DrawnLabel:
+    """The label of a picture and its file, once the values of the classes are known."""
+    return DrawnLabel(picture.path, picture.size, tuple((values[name], shape) for name, shape in picture.shapes), file)
 
 
 def picture_size(height: Any, width: Any) -> tuple[int, int]:
@@ -158,6 +162,19 @@ def as_layout_error(path: Path, kind: str) -> Iterator[None]:
             expected="what the tool exports, as it is",
             mend="export it again, with polygons or masks",
         ) from error
+
+
+def _must_be_upright(picture: Path | None, label: Path) -> None:
+    """Tools draw on a picture as it is shown; its pixels are read as they are stored."""
+    if picture is None or (found := shown_as(picture)) == UPRIGHT:
+        return
+    raise GeometryError(
+        "a picture that is shown turned, with a label that is drawn on it",
+        path=picture,
+        found=f"EXIF orientation {found}",
+        expected=f"pixels stored as they are shown, since {label.name} is drawn on what is shown",
+        mend="apply the rotation to the pixels (export the picture upright), and draw or export its label again",
+    )
 
 
 def _plain(name: str) -> str:

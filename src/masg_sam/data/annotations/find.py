@@ -13,7 +13,7 @@ from masg_sam.data.annotations.coco import read_coco
 from masg_sam.data.annotations.cvat import read_cvat
 from masg_sam.data.annotations.drawn import DrawnLabel, Picture, Sheet, drawn_label, drawn_values, value_names
 from masg_sam.data.annotations.labelme import read_labelme
-from masg_sam.data.dataset_json import FILE
+from masg_sam.data.dataset_json import FILE, composed
 from masg_sam.data.io.kinds import SUFFIXES, suffix_of
 from masg_sam.errors import LayoutError, few
 from masg_sam.files import read_json
@@ -59,7 +59,8 @@ def find_drawn(root: Path, given: Mapping[int, str]) -> Drawn | None:
         return None
     places = _Places(root)
     values = drawn_values(sheet, given)
-    pairs = tuple((places.of(picture), drawn_label(picture, values)) for picture in sheet.pictures)
+    files = [(picture, places.of(picture)) for picture in sheet.pictures]
+    pairs = tuple((file, drawn_label(picture, values, file)) for picture, file in files)
     if left := places.without(path for path, _ in pairs):
         log.warning("%d pictures that %s does not list are left out: %s", len(left), sheet.path, few(left))
     return Drawn(sheet.kind, pairs, dict(given) or value_names(values))
@@ -78,13 +79,13 @@ def find_drawn_labels(path: Path, given: Mapping[int, str]) -> tuple[dict[str, D
     sheet = _find_sheet(path)
     if sheet is None:
         return None
-    values = drawn_values(sheet, given)
+    values, places = drawn_values(sheet, given), _Places(_root_of(path), usual=path.is_file())
     found: dict[str, DrawnLabel] = {}
     for picture in sheet.pictures:
-        name = picture.name if sheet.kind == "labelme" else Path(_parts(picture)[-1]).stem
+        name = composed(picture.name if sheet.kind == "labelme" else Path(_parts(picture)[-1]).stem)
         if name in found:
             raise LayoutError("two pictures of the same name", path=picture.path, found=name, mend="rename one")
-        found[name] = drawn_label(picture, values)
+        found[name] = drawn_label(picture, values, places.find(picture))
     return found, dict(given) or value_names(values)
 
 
@@ -114,6 +115,13 @@ def _find_sheet(path: Path) -> Sheet | None:
     return next((sheet for name in DRAWN_FOLDERS if (sheet := _labelme(path, path / name))), None)
 
 
+def _root_of(path: Path) -> Path:
+    """The dataset's folder, of an annotation file in it or in a folder for them."""
+    if path.is_dir():
+        return path
+    return path.parent.parent if path.parent.name in DRAWN_FOLDERS else path.parent
+
+
 def _read_sheet(path: Path) -> Sheet:
     if path.suffix.lower() == ".xml":
         return read_cvat(path)
@@ -126,7 +134,7 @@ def _labelme(root: Path, folder: Path) -> Sheet | None:
     """LabelMe's files of a folder: those that have a picture's name, or all where there are no pictures."""
     files = [file for file in sorted(folder.glob("[!.]*.json")) if file.name != FILE] if folder.is_dir() else []
     known = _Places(root).named if files else {}
-    named = [file for file in files if file.stem in known or (not known and is_export(file))]
+    named = [file for file in files if composed(file.stem) in known or (not known and is_export(file))]
     return _of_labelme(folder, named) if named and "shapes" in read_json(named[0], LayoutError) else None
 
 
@@ -139,34 +147,49 @@ class _Places:
     """The pictures of a folder and of those in it, by what an annotation file may call them.
 
     Nothing else is ever opened: a name in a file is only looked up.
+
+    Args:
+        root: the folder.
+        usual: whether to look only into folders of the usual names, since ``root`` may be any folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, usual: bool = False) -> None:
         self.root = root
         self.named: dict[str, list[tuple[str, ...]]] = {}  # by the last part, with and without its ending
         for folder, inner, names in os.walk(root):
-            inner[:] = sorted(name for name in inner if not name.startswith("."))
+            inner[:] = sorted(
+                name for name in inner if not name.startswith(".") and (not usual or name in DRAWN_FOLDERS)
+            )
             for name in sorted(names):
                 if SUFFIXES.get(suffix_of(Path(name)) or "") == "picture" and not name.startswith("."):
                     place = (*Path(folder).relative_to(root).parts, name)
-                    self.named.setdefault(name, []).append(place)
-                    self.named.setdefault(Path(name).stem, []).append(place)
+                    self.named.setdefault(composed(name), []).append(place)
+                    self.named.setdefault(composed(Path(name).stem), []).append(place)
 
     def of(self, picture: Picture) -> Path:
         """The one picture whose path ends in the name; of several, that beside the file or in ``images``."""
+        if (path := self.find(picture)) is not None:
+            return path
+        raise LayoutError(
+            "several pictures of that name" if self._called(_parts(picture)) else "a picture that is not there",
+            path=picture.path,
+            found=picture.name,
+            expected=f"one under {self.root}",
+            mend="copy the picture there, or take its entry out",
+        )
+
+    def find(self, picture: Picture) -> Path | None:
+        """The same; ``None`` where there is none, or several."""
         parts = _parts(picture)
-        found = [file for file in self.named.get(parts[-1], []) if file[-len(parts) : -1] == parts[:-1]]
+        found = self._called(parts)
         homes = (picture.path.parent.relative_to(self.root).parts, ("images",), ())
         near = [file for home in homes for file in found if file[:-1] == home + parts[:-1]]
-        if len(found) != 1 and not near:
-            raise LayoutError(
-                "several pictures of that name" if found else "a picture that is not there",
-                path=picture.path,
-                found=picture.name,
-                expected=f"one under {self.root}",
-                mend="copy the picture there, or take its entry out",
-            )
-        return self.root.joinpath(*(near or found)[0])
+        return self.root.joinpath(*(near or found)[0]) if near or len(found) == 1 else None
+
+    def _called(self, parts: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """The pictures whose path ends so."""
+        *folders, name = map(composed, parts)
+        return [file for file in self.named.get(name, []) if [*map(composed, file[-len(parts) : -1])] == folders]
 
     def without(self, used: Iterable[Path]) -> list[str]:
         """Names of the others."""

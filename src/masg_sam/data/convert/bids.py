@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from masg_sam import __version__
@@ -12,6 +14,7 @@ from masg_sam.errors import LayoutError, few
 
 CONTRASTS = {"t1": "T1w", "t1w": "T1w", "t2": "T2w", "t2w": "T2w", "pd": "PDw", "pdw": "PDw", "flair": "FLAIR"}
 VERSION = "1.9.0"
+SUBJECT_PREFIX = "sub-"
 SUBJECT = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*")
 
 
@@ -33,11 +36,19 @@ class Bids:
             )
         self.source, self.labels, self.contrast = source, exact(source.labels), contrasts[0]
         self.names = {case.name: _subject(case.name) for case in source.parts[TRAINING]}
+        if nameless := [case for case, subject in self.names.items() if subject == SUBJECT_PREFIX]:
+            raise LayoutError(
+                "case names with no letter or digit that BIDS knows",
+                path=source.dataset.root,
+                found=few(nameless),
+                expected="names with letters from A to Z, or digits",
+                mend="rename them",
+            )
         if len(set(self.names.values())) < len(self.names):
             raise LayoutError(
                 "case names that are the same without their punctuation",
                 path=source.dataset.root,
-                found=few(list(self.names)),
+                found=few(_same_subject(self.names)),
                 expected="names that differ in letters and digits, as BIDS has no others",
                 mend="rename them",
             )
@@ -72,5 +83,10 @@ class Bids:
         return "/".join([*(part for part in entities if part.startswith(("sub-", "ses-"))), "anat"])
 
 
+def _same_subject(subjects: Mapping[str, str]) -> list[str]:
+    count = Counter(subjects.values())
+    return [name for name, subject in subjects.items() if count[subject] > 1]
+
+
 def _subject(name: str) -> str:
-    return name if SUBJECT.fullmatch(name) else "sub-" + re.sub(r"[^A-Za-z0-9]", "", name)
+    return name if SUBJECT.fullmatch(name) else SUBJECT_PREFIX + re.sub(r"[^A-Za-z0-9]", "", name)

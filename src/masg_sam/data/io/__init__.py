@@ -182,7 +182,7 @@ def label_names(labels: Iterable[LabelSource]) -> dict[int, str]:
 def label_on_grid(image: Volume, label: Volume) -> Volume:
     """A label as it lies on the voxels of its image, which a reader may have put upright.
 
-    One that 3D Slicer cropped is filled up; a TIFF stack without a voxel size lies where its image lies.
+    One that 3D Slicer cropped is filled up; a TIFF stack without a voxel size lies where its image of that shape lies.
 
     Raises:
         GeometryError: it does not lie on the grid of the image's file.

@@ -40,14 +40,7 @@ def same_grid(image: Volume, other: Volume) -> None:
         GeometryError: shapes differ, spacings by more than a thousandth of a voxel, or corners by more than
             a hundredth of one and 1e-3 mm. Pictures have no more than a shape.
     """
-    if image.shape != other.shape:
-        raise _apart(
-            "another shape than",
-            image,
-            other,
-            f"{_times(other.shape)} voxels (Z, Y, X)",
-            f"{_times(image.shape)} voxels",
-        )
+    _same_shape(image, other)
     if image.affine is None or other.affine is None:
         return
     voxel = min(image.spacing)
@@ -67,16 +60,17 @@ def same_grid(image: Volume, other: Volume) -> None:
 def on_grid(image: Volume, label: Volume) -> Volume:
     """A label on the grid of its image: one that 3D Slicer cropped is filled up, the others must lie there.
 
-    A TIFF stack without a voxel size lies where its image lies.
+    A TIFF stack without a voxel size lies where its image lies, if it has its shape.
 
     Raises:
         GeometryError: it lies on another grid, or has labelled voxels outside the image.
     """
+    if _is_unsized(label):
+        _same_shape(image, label)
+        return replace(label, spacing=image.spacing, affine=image.affine)
     if not is_loose(label):
         same_grid(image, label)
         return label
-    if label.geometry.format == STACK and label.shape == image.shape:
-        return replace(label, spacing=image.spacing, affine=image.affine)
     offset = _whole_offset(image, label)
     if offset is None:
         same_grid(image, label)
@@ -93,8 +87,18 @@ def on_grid(image: Volume, label: Volume) -> Volume:
 
 def is_loose(label: Volume) -> bool:
     """Whether :func:`on_grid` may move a label: its file does not tell the whole grid."""
-    unsized = label.geometry.format == STACK and not label.geometry.header
-    return unsized or suffix_of(label.path) == SLICER_SUFFIX  # saves what is labelled, not the whole grid
+    return _is_unsized(label) or suffix_of(label.path) == SLICER_SUFFIX  # saves what is labelled, not the whole grid
+
+
+def _is_unsized(label: Volume) -> bool:
+    """Whether it is a TIFF stack without a voxel size."""
+    return label.geometry.format == STACK and not label.geometry.header
+
+
+def _same_shape(image: Volume, other: Volume) -> None:
+    if image.shape != other.shape:
+        found, expected = (f"{_times(other.shape)} voxels (Z, Y, X)", f"{_times(image.shape)} voxels")
+        raise _apart("another shape than", image, other, found, expected)
 
 
 def _whole_offset(image: Volume, label: Volume) -> tuple[int, ...] | None:

@@ -44,10 +44,10 @@ def case_stem(path: Path) -> str:
     base, choice = split_choice(path)
     if choice is not None:
         return f"{case_stem(base)}_{choice}"
-    suffix = suffix_of(path)
-    if suffix and not path.is_dir():
+    suffix, folder = suffix_of(path), os.path.isdir(path)  # which says no of a name that no file can have
+    if suffix and not folder:
         return path.name[: -len(suffix)]
-    return path.name if path.is_dir() or is_dicom_file(path) else path.stem
+    return path.name if folder or is_dicom_file(path) else path.stem
 
 
 def format_of(path: Path) -> str | None:
@@ -64,17 +64,18 @@ def split_choice(path: Path) -> tuple[Path, str | None]:
     """``FOLDER#2`` as folder and ``2``; a path that exists as it is chooses nothing."""
     name, mark, choice = path.name.rpartition(CHOICE)
     base = path.with_name(name) if name else path
-    return (base, choice) if mark and name and choice and not path.exists() and base.exists() else (path, None)
+    chooses = mark and name and choice and not os.path.exists(path) and os.path.exists(base)
+    return (base, choice) if chooses else (path, None)
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path, or what it chooses from, exists."""
-    return split_choice(path)[0].exists()
+    """Whether a path, or what it chooses from, exists; not where no file can have such a name."""
+    return os.path.exists(split_choice(path)[0])
 
 
 def is_dicom_file(path: Path) -> bool:
     """Whether a file begins as DICOM does; not the index of a disk, ``DICOMDIR``."""
-    if path.name.upper() == DICOM_INDEX or not path.is_file():  # a pipe would never end
+    if path.name.upper() == DICOM_INDEX or not os.path.isfile(path):  # a pipe would never end
         return False
     try:
         with path.open("rb") as file:

@@ -23,6 +23,7 @@ from masg_sam.errors import GeometryError, ImageError
 log = logging.getLogger(__name__)
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LENGTH_BITS, MM = 7, {1: 1000.0, 2: 1.0, 3: 1e-3}  # of xyzt_units: metres, millimetres, micrometres
 SCANNER = 1  # the code of an affine in the scanner's coordinates
 SHEARED = 1e-4  # of unit axes, that no qform can say
 FORMS_APART = 0.1  # of a voxel, between sform and qform at a corner, before a warning is due
@@ -100,11 +101,15 @@ def _open(path: Path, stream: Any) -> Any:
 
 
 def _lps_affine(path: Path, image: Any, stream: ImageOpener) -> np.ndarray:
-    """The sform where its code is above 0, else the qform, else the spacing alone, as the NIfTI standard prefers."""
+    """The sform where its code is above 0, else the qform, else the spacing alone, as the NIfTI standard prefers.
+
+    In millimetres, whatever unit of length the header names; where it names none, its numbers are millimetres.
+    """
     _must_have_spacing(path, image, stream)
-    affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
+    mm = MM.get(int(image.header["xyzt_units"]) & LENGTH_BITS, 1.0)
+    affine = np.diag([mm, mm, mm, 1.0]) @ RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
     must_place_voxels(path, affine)
-    _warn_of_forms(path, image)
+    _warn_of_forms(path, image, mm)
     return affine
 
 
@@ -125,7 +130,7 @@ def _must_have_spacing(path: Path, image: Any, stream: ImageOpener) -> None:
         )
 
 
-def _warn_of_forms(path: Path, image: Any) -> None:
+def _warn_of_forms(path: Path, image: Any, mm: float) -> None:
     sform, _ = image.header.get_sform(coded=True)
     try:
         qform, _ = image.header.get_qform(coded=True)
@@ -136,7 +141,7 @@ def _warn_of_forms(path: Path, image: Any) -> None:
     corners = np.array([(0, 0, 0, 1), (*(n - 1 for n in (*image.shape, 1, 1)[:3]), 1)]).T
     apart = np.abs((sform - qform) @ corners)[:3].max()
     if apart > FORMS_APART * np.linalg.norm(sform[:3, :3], axis=0).min():
-        log.warning("%s: sform and qform differ by up to %.2f mm; the sform is used", path, apart)
+        log.warning("%s: sform and qform differ by up to %.2f mm; the sform is used", path, apart * mm)
 
 
 def _voxels(path: Path, image: Any) -> np.ndarray:

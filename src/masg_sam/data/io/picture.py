@@ -8,18 +8,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import ExifTags, Image
 
 from masg_sam.data.io.limits import damaged
 from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.io.stack import is_stack, read_stack
 from masg_sam.data.volume import Geometry, Volume
-from masg_sam.errors import ImageError
+from masg_sam.errors import ImageError, LabelError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # whatever a file is named, nothing else is tried on it
 MOST_PIXELS = 80_000_000  # of one picture; below what Pillow takes for a decompression bomb
+DEEP = ";16B"  # how Pillow calls pixels of 16 bits, of which it keeps 8 in several channels
+UPRIGHT = 1  # the EXIF orientation of a picture that is shown as it is stored
 CHANNELS = {1: 1, 2: 1, 3: 3, 4: 3}  # stored channels to those without alpha
 DAMAGE: tuple[type[Exception], ...] = (
     *(OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, AttributeError),
@@ -33,10 +36,11 @@ def read(path: Path, *, label: bool = False, channels: int | None = 1) -> Volume
 
     Args:
         path: the file.
-        label: whether the indices of a coloured palette are wanted, and not its colours.
+        label: whether the indices of a coloured palette are wanted, and not its colours, and all of 16 bits.
 
     Raises:
         ImageError: damaged, too large, or of several channels or time points.
+        LabelError: indices that a grey palette does not tell apart.
     """
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
@@ -64,6 +68,16 @@ def write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str]) 
     Image.fromarray(mask[0]).save(path, format="PNG")
 
 
+def shown_as(path: Path) -> int:
+    """The EXIF orientation by which a picture is shown, 1..8; 1, as stored, where it says nothing of it."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except DAMAGE:  # told where the picture itself is read
+        return UPRIGHT
+    return int(found) if found in range(UPRIGHT, 9) else UPRIGHT
+
+
 def orientation(volume: Volume) -> Orientation | None:
     """Between the file's axes and ours; none: rows and columns of a picture stay as they are."""
     return None
@@ -78,20 +92,40 @@ def _read_pillow(path: Path, label: bool) -> np.ndarray:
     with Image.open(path, formats=FORMATS) as image:
         _must_be_picture(path, image.size)
         if image.mode in ("P", "PA"):
-            return _palette(image, label)
+            return _classes(path, image) if label else _colours(image)
+        if label and len(image.getbands()) > 1 and image.format == "PNG" and str(image.tile[0][3]).endswith(DEEP):
+            return imagecodecs.png_decode(path.read_bytes())
         if image.mode in ("CMYK", "YCbCr", "HSV", "LAB"):
             return np.asarray(image.convert("RGB"))
         return np.asarray(image.convert("L") if image.mode == "1" else image)
 
 
-def _palette(image: Image.Image, label: bool) -> np.ndarray:
-    """Indexed pixels: their colours; of a label with a coloured palette the indices, its classes."""
-    indices = np.asarray(image if image.mode == "P" else image.getchannel("P"))
+def _colours(image: Image.Image) -> np.ndarray:
+    """Indexed pixels as colours, or as greys where there is no other."""
     colours = np.asarray(image.convert("RGB"))
-    grey = (colours == colours[..., :1]).all()
-    if grey:
-        return colours[..., 0]
-    return indices if label else colours
+    return colours[..., 0] if (colours == colours[..., :1]).all() else colours
+
+
+def _classes(path: Path, image: Image.Image) -> np.ndarray:
+    """Indexed pixels of a label: the indices, or where the palette holds greys alone, those.
+
+    The palette decides, not the pixels: so all labels that were drawn with one palette are read alike. Tools that
+    make files small write grey levels with a palette of greys, in any order.
+    """
+    indices = np.asarray(image if image.mode == "P" else image.getchannel("P"))
+    palette = np.reshape(image.getpalette() or [], (-1, 3))
+    if (palette != palette[:, :1]).any():
+        return indices
+    greys = np.asarray(image.convert("RGB"))[..., 0]
+    if (kinds := len(np.unique(indices))) > (levels := len(np.unique(greys))):
+        raise LabelError(
+            "several indices of one grey",
+            path=path,
+            found=f"{kinds} indices, {levels} grey levels",
+            expected="a palette with colours, or a grey for each index",
+            mend="save the indices as grey PNG, without a palette",
+        )
+    return greys
 
 
 def _read_tiff(path: Path, file: tifffile.TiffFile, label: bool) -> np.ndarray:

@@ -48,8 +48,8 @@ def read_stack(path: Path, file: tifffile.TiffFile, label: bool) -> Volume:
         GeometryError: a voxel size that is none.
     """
     series, page = file.series[0], file.series[0].keyframe
-    plain = page.compression == tifffile.COMPRESSION.NONE
-    must_fit(path, series.shape, max(1, page.bitspersample // 8), 1 if plain else None)
+    plain, bits = page.compression == tifffile.COMPRESSION.NONE, page.bitspersample
+    must_fit(path, series.shape, max(1, bits // 8), max(1, 8 // bits) if plain else None)
     kept = {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "YXS" or n > 1}
     order = [list(kept).index(axis) for axis in sorted(kept, key=("S" + SLICES + "YX").index)]
     voxels = series.asarray().reshape(tuple(kept.values())).transpose(order)

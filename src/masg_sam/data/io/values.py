@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from masg_sam.data.labels import LOSSY
 from masg_sam.errors import ImageError, LabelError
 
 MOST_LABEL = 2**16 - 1  # the largest value a mask can be written with
 WHOLE = 1e-3  # from a whole number, that labels stored as floats may be away
-GREY_SPREAD, GREY_PART = 24, 0.001  # levels between channels of a grey JPEG, and pixels that may exceed them
+GREY_SPREAD, GREY_PART = 24, 0.001  # levels between channels of a grey JPEG, and pixels of it that may exceed them
 
 
 def finite(data: np.ndarray, path: Path) -> np.ndarray:
@@ -54,19 +55,20 @@ def whole_numbers(data: np.ndarray, path: Path) -> np.ndarray:
 
 
 def one_grey_channel(data: np.ndarray, path: Path) -> np.ndarray:
-    """A label of one channel, or of grey levels saved as RGB up to the colour noise of JPEG.
+    """A label of one channel, or of grey levels saved as RGB: exactly grey, or in a JPEG up to its colour noise.
 
     Raises:
         LabelError: channels that differ.
     """
     if data.shape[0] == 1:
         return data
-    spread = np.ptp(data.astype(np.int64), axis=0)
-    if (spread > GREY_SPREAD).mean() > GREY_PART:
+    noise, part = (GREY_SPREAD, GREY_PART) if path.suffix.lower() in LOSSY else (0, 0.0)
+    coloured = np.ptp(data.astype(np.int64), axis=0) > noise
+    if coloured.mean() > part:
         raise LabelError(
             "a coloured label",
             path=path,
-            found=f"{data.shape[0]} channels that differ",
+            found=f"{coloured.sum()} of {coloured.size} pixels are not grey",
             expected="one channel with one whole number a class",
             mend="map each colour to a number and save as grey PNG",
         )

@@ -10,9 +10,17 @@ from masg_sam.data.annotations.find import find_drawn, find_drawn_labels
 from masg_sam.data.annotations.slicer import with_segments
 from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
 from masg_sam.data.io import LabelSource, label_names
-from masg_sam.data.io.kinds import case_stem, is_there
+from masg_sam.data.io.kinds import is_there
 from masg_sam.data.layouts.bids import find_bids, is_bids
-from masg_sam.data.layouts.case import Case, Dataset, fault_of, in_order, place_of
+from masg_sam.data.layouts.case import (
+    Case,
+    Dataset,
+    case_name,
+    fault_of,
+    folders_must_open,
+    in_order,
+    place_of,
+)
 from masg_sam.data.layouts.folders import (
     LABEL_ENDINGS,
     by_case,
@@ -38,6 +46,7 @@ __all__ = [
     "find_images",
     "find_labels",
     "find_training_cases",
+    "folders_must_open",
     "labels_folder",
     "look_for_cases",
 ]
@@ -58,13 +67,14 @@ def find_training_cases(data: Path) -> Dataset:
     return dataset
 
 
+@folders_must_open()
 def look_for_cases(data: Path) -> Dataset:
     """Find the labelled cases of a folder or list, and with them those that lack something.
 
     What is wrong with a case, :func:`fault_of` says.
 
     Raises:
-        LayoutError: no layout we know, or a broken ``dataset.json``.
+        LayoutError: no layout we know, a broken ``dataset.json``, or a folder that cannot be read.
         InputError: a label with names of its own that cannot be read, or that ``dataset.json`` does not name.
     """
     dataset = _look_in(data)
@@ -98,7 +108,7 @@ def _look_in(data: Path) -> Dataset:
     for root in (data, *(data / name for name in TRAINING)):
         pair = folder_pair(root)
         if not (pair and readable(pair[1])) and root.is_dir() and (drawn := find_drawn(root, names)):
-            cases = in_order([Case(case_stem(image), (image,), label) for image, label in drawn.pairs])
+            cases = in_order([Case(case_name(image), (image,), label) for image, label in drawn.pairs])
             return Dataset(root, drawn.kind, cases, drawn.class_names, channel_names(facts))
         if pair:
             return Dataset(root, "folders", plain_cases(*pair), names, channel_names(facts))
@@ -108,6 +118,7 @@ def _look_in(data: Path) -> Dataset:
     raise _no_layout(data)
 
 
+@folders_must_open()
 def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     """Find images to segment; labels are not needed.
 
@@ -117,7 +128,8 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
             among other images.
 
     Raises:
-        LayoutError: nothing to read, channels that are missing, or two cases of one name.
+        LayoutError: nothing to read, channels that are missing, two cases of one name, or a folder that cannot be
+            read.
     """
     given = [paths] if isinstance(paths, Path) else list(paths)
     for path in given:
@@ -137,6 +149,7 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     return in_order(cases)
 
 
+@folders_must_open()
 def find_labels(path: Path) -> tuple[dict[str, LabelSource], dict[int, str]]:
     """Find masks by case name, and the names of their values.
 
@@ -147,7 +160,7 @@ def find_labels(path: Path) -> tuple[dict[str, LabelSource], dict[int, str]]:
             the training labels; of BIDS and of CSV and JSON lists all labels.
 
     Raises:
-        LayoutError: no masks there, or two of one case.
+        LayoutError: no masks there, two of one case, or a folder that cannot be read.
     """
     _must_exist(path)
     if is_list(path) or is_bids(path):
@@ -183,7 +196,7 @@ def _none_left(halves: Sequence[Case], kind: str) -> None:
 
 def _must_exist(path: Path) -> None:
     if not is_there(path):
-        raise LayoutError("no such file or folder", path=path, mend="check the path")
+        raise LayoutError("no such file or folder", path=path, mend="check the path, and that you may read its folder")
 
 
 def _no_layout(data: Path) -> LayoutError:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from masg_sam.data.dataset_json import composed
 from masg_sam.data.io import LabelSource, label_path
+from masg_sam.data.io.kinds import case_stem
 from masg_sam.errors import LayoutError, few
 
 
@@ -61,6 +64,30 @@ class Dataset:
         if len(self.channel_names) == count:
             return self.channel_names
         return ("red", "green", "blue") if count == 3 else tuple(f"channel {i + 1}" for i in range(count))
+
+
+def case_name(path: Path) -> str:
+    """Of a file: without its ending, and as any system would write its letters."""
+    return composed(case_stem(path))
+
+
+@contextmanager
+def folders_must_open() -> Iterator[None]:
+    """Say of a folder that cannot be read that it cannot.
+
+    Raises:
+        LayoutError: the system refused a folder, or a file of it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise LayoutError(
+            "cannot be read",
+            path=error.filename,
+            found=error.strerror,
+            expected="a folder that you may list, and files in it that you may read",
+            mend="change its permissions, or name another one",
+        ) from error
 
 
 def fault_of(case: Case) -> LayoutError | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from masg_sam.data.io.kinds import READABLE_SUFFIXES, case_stem, dicom_files, format_of, suffix_of
-from masg_sam.data.layouts.case import Case, in_order, natural
+from masg_sam.data.io.kinds import READABLE_SUFFIXES, dicom_files, format_of, suffix_of
+from masg_sam.data.layouts.case import Case, case_name, in_order, natural
 from masg_sam.errors import LayoutError
 
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
@@ -20,7 +20,7 @@ IMAGE_FOLDERS, LABEL_FOLDERS = ("images", "image", "imgs", "img"), ("labels", "l
 def plain_cases(images: Path, labels: Path) -> tuple[Case, ...]:
     """Cases of plain folders. Where labels carry the same number at the end, it counts pictures and not channels."""
     files = images_in(images)
-    alone = [Case(case_stem(file), (file,), None) for file in files]
+    alone = [Case(case_name(file), (file,), None) for file in files]
     names = {case.name for case in alone}
     numbered = not names.isdisjoint(by_case(readable(labels), names))
     return match(alone if numbered else group_channels(files), labels, images)
@@ -43,7 +43,7 @@ def by_case(files: Iterable[Path], names: set[str]) -> dict[str, Path]:
     """Label files by case; of ``names``, those that end in ``_mask`` or the like are taken as they are."""
     found: dict[str, Path] = {}
     for file in files:
-        stem = case_stem(file)
+        stem = case_name(file)
         ending = next((e for e in LABEL_ENDINGS if stem.lower().endswith(e) and len(stem) > len(e)), "")
         name = stem if stem in names else stem[: len(stem) - len(ending)]
         if name in found:
@@ -61,13 +61,13 @@ def group_channels(files: Sequence[Path]) -> list[Case]:
     """Files of one case together, where all names end in a channel number that counts from 0000."""
     groups: dict[tuple[Path, str], list[tuple[int, Path]]] = {}
     for file in files:
-        if found := CHANNEL.fullmatch(case_stem(file)):
+        if found := CHANNEL.fullmatch(case_name(file)):
             groups.setdefault((file.parent, found["name"]), []).append((int(found["channel"]), file))
     count = sum(len(group) for group in groups.values())
     most = max((len(group) for group in groups.values()), default=0)
     from_zero = all(min(group)[0] == 0 for group in groups.values())
     if count < len(files) or not from_zero or most > MOST_CHANNELS:
-        return [Case(case_stem(file), (file,), None) for file in files]
+        return [Case(case_name(file), (file,), None) for file in files]
     return [_grouped(folder, name, sorted(group), most) for (folder, name), group in groups.items()]
 
 

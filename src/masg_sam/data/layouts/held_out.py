@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from masg_sam.data.layouts.case import Case, Dataset
+from masg_sam.data.layouts.case import Case, Dataset, folders_must_open
 from masg_sam.data.layouts.folders import (
     IMAGE_FOLDERS,
     LABEL_FOLDERS,
@@ -22,13 +22,14 @@ NAMED = {"test": ("test", "testing"), "validation": ("val", "valid", "validation
 TRAINING = ("train", "training")
 
 
+@folders_must_open()
 def find_held_out(dataset: Dataset) -> dict[str, tuple[Case, ...]]:
     """Cases that no training sees: ``test`` and ``validation``, as far as there are any.
 
     Labels are given where they are there, and nothing is said of those that are not.
 
     Raises:
-        LayoutError: two labels of one case, or two cases of one name.
+        LayoutError: two labels of one case, two cases of one name, or a folder that cannot be read.
     """
     found = {}
     for part in NUMBERED:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from masg_sam.data.annotations.find import is_export
+from masg_sam.data.dataset_json import composed
 from masg_sam.data.io.kinds import case_stem, is_there
-from masg_sam.data.layouts.case import Case, in_order
+from masg_sam.data.layouts.case import Case, case_name, in_order
 from masg_sam.data.layouts.folders import CHANNEL
 from masg_sam.errors import LayoutError
 
@@ -37,7 +38,7 @@ def decathlon_cases(pairs: Iterable[tuple[Path, Path]]) -> tuple[Case, ...]:
         stem = case_stem(image)
         numbered = f"{escape(stem)}_[0-9][0-9][0-9][0-9]{image.name[len(stem) :]}"
         channels = [image] if image.exists() else sorted(image.parent.glob(numbered))
-        cases.append(_listed(stem, channels or [image], label, "dataset.json"))
+        cases.append(_listed(case_name(image), channels or [image], label, "dataset.json"))
     return in_order(cases)
 
 
@@ -64,7 +65,7 @@ def _case(path: Path, number: int, row: Mapping[str, Any]) -> Case:
     if not names or not all(isinstance(text, str) and text.strip() for text in texts):
         raise _no_list(path, f"case {number}: {dict(row)}")
     files = [path.parent / str(text) for text in names]
-    name = str(case or _stem(files)).strip()
+    name = composed(str(case or _stem(files)).strip())
     if Path(name).name != name:
         raise LayoutError(
             "a case name that is no file name",
@@ -112,16 +113,20 @@ def _csv_rows(path: Path) -> list[dict[str, Any]]:
     head = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(DELIMITERS, key=head.count), strict=True)
     try:
-        names, *lines = [[entry.strip() for entry in line] for line in reader if any(map(str.strip, line))]
+        lines = [(reader.line_num, [*map(str.strip, line)]) for line in reader if any(map(str.strip, line))]
     except (csv.Error, ValueError) as error:
         raise _no_list(path, error) from error
-    names = [name.lower() for name in names]
-    if "image" not in names or names.count("image") > 1:
-        raise _no_list(path, f"columns {', '.join(names)}")
-    rows: list[dict[str, Any]] = [dict(zip(names, line, strict=False)) for line in lines]
-    for row in rows:
-        row["image"] = [entry.strip() for entry in row["image"].split(BETWEEN_CHANNELS)]
-    return rows
+    names = [name.lower() for _, first in lines[:1] for name in first]
+    if names.count("image") != 1:
+        raise _no_list(path, f"columns {', '.join(names) or 'none'}")
+    return [_csv_row(path, number, names, line) for number, line in lines[1:]]
+
+
+def _csv_row(path: Path, number: int, names: list[str], line: list[str]) -> dict[str, Any]:
+    row = dict(zip(names, line, strict=False))
+    if "image" not in row:
+        raise _no_list(path, f"line {number} ({', '.join(line)}) has no image")
+    return row | {"image": [entry.strip() for entry in row["image"].split(BETWEEN_CHANNELS)]}
 
 
 def _text(path: Path) -> str:
