@@ -93,6 +93,15 @@ def test_one_channel_in_two_formats_is_refused(tmp_path: Path) -> None:
         find_training_cases(tmp_path)
 
 
+def test_a_file_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """A name from an old archive, in Latin-1."""
+    root = nnunet(tmp_path, channels=1)
+    os.rename(root / "imagesTr/liver_2_0000.nii.gz", os.fsencode(root) + b"/imagesTr/f\xfcr_0000.nii.gz")
+    with pytest.raises(LayoutError, match="no text") as caught:
+        find_training_cases(root)
+    assert "udcfc" in caught.value.found and caught.value.exit_code == 2
+
+
 # --- Decathlon -------------------------------------------------------------------------------------------------
 
 

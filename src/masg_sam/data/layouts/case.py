@@ -67,8 +67,21 @@ class Dataset:
 
 
 def case_name(path: Path) -> str:
-    """Of a file: without its ending, and as any system would write its letters."""
-    return composed(case_stem(path))
+    """Of a file: without its ending, and as any system would write its letters.
+
+    Raises:
+        LayoutError: letters that are no UTF-8, as old archives leave them.
+    """
+    name = composed(case_stem(path))
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise LayoutError(
+            "a file name that is no text",
+            path=path,
+            found=ascii(name),
+            expected="letters in UTF-8",
+            mend="rename the file; convmv does it for many",
+        )
+    return name
 
 
 @contextmanager
