@@ -34,7 +34,7 @@ from masg_sam.figures import colour_of
 from masg_sam.files import moved_into_place
 from masg_sam.inference.overlay import slice_picture, upright
 from masg_sam.models import checkpoint
-from masg_sam.report.maps import module_maps
+from masg_sam.reports.maps import module_maps
 from masg_sam.segmenter import MasgSam
 
 HERE = Path(__file__).parent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import pkgutil
 import re
 import shlex
 import sys
@@ -183,4 +184,6 @@ def test_public_names_of_the_package_are_there() -> None:
     for name in masg_sam.__all__:
         assert getattr(masg_sam, name) is not None
     assert not hasattr(masg_sam, "no_such_name")
+    modules = {module.name for module in pkgutil.iter_modules(masg_sam.__path__)}
+    assert modules.isdisjoint(masg_sam.__all__)  # once imported, a module of that name would take the verb's place
     assert "masg_sam" in sys.modules

@@ -244,8 +244,8 @@ def report(
     Raises:
         InputError: the folder is neither, or something in it is damaged.
     """
-    from masg_sam.report.gather import Limits, gather
-    from masg_sam.report.write import write_report
+    from masg_sam.reports.gather import Limits, gather
+    from masg_sam.reports.write import write_report
 
     known = None if labels is None else Path(labels)
     found = gather(Path(folder), known, None if run is None else str(run), Limits(cases, slices), device)

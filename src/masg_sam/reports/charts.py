@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from masg_sam.figures import BLUE, LINES, colour_of, draw_box
-from masg_sam.report.content import Chart
+from masg_sam.reports.content import Chart
 
 INK = "#010203"  # stands for the page's text colour until the figure is SVG
 SMOOTHED = 25  # values of the running mean of a curve, at most

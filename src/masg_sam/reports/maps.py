@@ -12,8 +12,8 @@ from masg_sam.data.volume import Volume
 from masg_sam.inference.overlay import slice_picture, upright
 from masg_sam.inference.predictor import Predictor
 from masg_sam.models.sam.layers import resize
-from masg_sam.report.content import ModuleMap, Report
-from masg_sam.report.pictures import photograph
+from masg_sam.reports.content import ModuleMap, Report
+from masg_sam.reports.pictures import photograph
 from masg_sam.segmenter import MasgSam
 
 MOST_CLASSES = 6  # of which a similarity map is drawn

@@ -13,11 +13,11 @@ from masg_sam.data.layouts import find_training_cases
 from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError
 from masg_sam.files import read_json
-from masg_sam.report import charts
-from masg_sam.report.content import Chart, Limits, Report, Table, Value
-from masg_sam.report.maps import add_maps
-from masg_sam.report.pictures import case_pictures, legend
-from masg_sam.report.records import counted, listed, model_facts, place, read_lines
+from masg_sam.reports import charts
+from masg_sam.reports.content import Chart, Limits, Report, Table, Value
+from masg_sam.reports.maps import add_maps
+from masg_sam.reports.pictures import case_pictures, legend
+from masg_sam.reports.records import counted, listed, model_facts, place, read_lines
 from masg_sam.segmenter import MasgSam
 
 TRAINING_CASES = 3  # that are segmented for the report

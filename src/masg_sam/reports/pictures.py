@@ -15,7 +15,7 @@ from masg_sam.data.slices import in_plane, spread_slices
 from masg_sam.data.volume import Volume
 from masg_sam.figures import BLUE, ORANGE, PURPLE, colour_of
 from masg_sam.inference.overlay import slice_picture, upright
-from masg_sam.report.content import CasePictures, Slice
+from masg_sam.reports.content import CasePictures, Slice
 
 MOST_PIXELS = 384  # of a picture's longest side; larger ones are scaled down
 OPACITY = 115  # of 255

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from masg_sam.report import charts
+from masg_sam.reports import charts
 
 
 def figures() -> list[charts.Chart]:

@@ -18,9 +18,9 @@ from support import blobs, write_scan
 from masg_sam import api
 from masg_sam.config import Config
 from masg_sam.errors import InputError, OutputError
-from masg_sam.report.content import Limits, Report, Table
-from masg_sam.report.gather import gather
-from masg_sam.report.write import render, write_report
+from masg_sam.reports.content import Limits, Report, Table
+from masg_sam.reports.gather import gather
+from masg_sam.reports.write import render, write_report
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from masg_sam.errors import InputError
 from masg_sam.models.checkpoint import FACTS
-from masg_sam.report.content import Limits, Report
-from masg_sam.report.masks import report_masks
-from masg_sam.report.run import report_run
+from masg_sam.reports.content import Limits, Report
+from masg_sam.reports.masks import report_masks
+from masg_sam.reports.run import report_run
 from masg_sam.segmenter import PREDICTIONS
 
 

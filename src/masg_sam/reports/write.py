@@ -11,8 +11,8 @@ from markupsafe import Markup
 from masg_sam import __version__
 from masg_sam.errors import OutputError
 from masg_sam.files import write_text
-from masg_sam.report.content import Report
-from masg_sam.report.pictures import FALSE_ALARM, MISSED, WRONG_CLASS
+from masg_sam.reports.content import Report
+from masg_sam.reports.pictures import FALSE_ALARM, MISSED, WRONG_CLASS
 
 ERRORS = {"false alarm": FALSE_ALARM, "missed": MISSED, "another class": WRONG_CLASS}
 
@@ -34,7 +34,7 @@ def write_report(report: Report, path: Path) -> Path:
 
 def render(report: Report) -> str:
     """The page; everything that comes from files is escaped."""
-    loader = PackageLoader("masg_sam.report", "page")
+    loader = PackageLoader("masg_sam.reports", "page")
     page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = {name: Markup(loader.get_source(page, name)[0]) for name in ("style.css", "script.js")}
     return page.get_template("report.html.jinja").render(
