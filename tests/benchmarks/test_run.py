@@ -254,9 +254,8 @@ def test_the_tools_themselves(data: Path, tmp_path: Path, recipe: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert result.returncode == 0, result.stderr
     ours = json.loads((tmp_path / "results/terms/la4-without-drift-term-0.json").read_text(encoding="utf-8"))
-    assert sum(ours["diagnostics"][f"hae/attention_{level}"] for level in (1, 2, 3, 4)) == pytest.approx(
-        1, abs=2e-3
-    )  # bfloat16
+    shares = [ours["diagnostics"][f"hae/attention_{level}"] for level in (1, 2, 3, 4)]
+    assert sum(shares) == pytest.approx(1, abs=2e-3)  # of bfloat16
     assert len(ours["cases"]) == 2 and len(ours["trained_on"]) == 4 and "--config tiny.yaml" in ours["command"]
     assert ours["train"]["peak_gb"] > 0.1 and ours["train"]["cpu_minutes"] > 0.01
     unet = json.loads((tmp_path / "results/modules/la4-U-Net-0.json").read_text(encoding="utf-8"))
