@@ -86,6 +86,13 @@ def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "real")) == ["a", "c.txt"] and sorted(os.listdir(tmp_path)) == ["link", "real"]
 
 
+def test_what_a_kill_left_does_not_count(tmp_path: Path) -> None:
+    write_text(tmp_path / "out" / ".writing-x" / "out" / "half.txt", "half")
+    with folder_moved_into_place(tmp_path / "out") as place:
+        (place / "a.txt").write_text("a")
+    assert (tmp_path / "out" / "a.txt").read_text() == "a"
+
+
 def test_an_empty_folder_stays_empty_when_filling_fails(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(RuntimeError), folder_moved_into_place(tmp_path / "out") as place:

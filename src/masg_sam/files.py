@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from masg_sam.errors import InputError, OutputError
 
 PathLike = str | os.PathLike[str]
+UNFINISHED = ".writing-"  # how the names of unfinished files begin; what a kill leaves does not count
 MOST_TEXT = 256 * 2**20  # bytes of a JSON or XML file
 
 
@@ -35,7 +36,7 @@ def moved_into_place(path: Path) -> Iterator[Path]:
     folder: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=UNFINISHED))
         yield folder / path.name
         os.chmod(folder / path.name, _usual_mode(folder))
         os.replace(folder / path.name, path)
@@ -59,16 +60,16 @@ def folder_moved_into_place(path: Path) -> Iterator[Path]:
         OutputError: something is there, or the place cannot be written to.
     """
     path, folder = Path(os.path.realpath(path)), None
-    there = path.exists()
-    if there and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError("not an empty folder", path=path, mend="name a new folder, or delete this one")
     try:
+        there = os.path.lexists(path)
+        if there and (not path.is_dir() or any(not item.name.startswith(UNFINISHED) for item in path.iterdir())):
+            raise OutputError("not an empty folder", path=path, mend="name a new folder, or delete this one")
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=path if there else path.parent, prefix=".writing-"))
+        folder = Path(tempfile.mkdtemp(dir=path if there else path.parent, prefix=UNFINISHED))
         (folder / path.name).mkdir()
         yield folder / path.name
-        for item in list((folder / path.name).iterdir()) if there else [folder / path.name]:
-            os.replace(item, path / item.name if there else path)
+        for item in sorted((folder / path.name).iterdir(), key=Path.is_file) if there else [folder / path.name]:
+            os.replace(item, path / item.name if there else path)  # what describes the folders comes last
     except OSError as error:
         raise OutputError(
             "cannot be written", path=path, found=error, mend="check the folder, its permissions and the space left"

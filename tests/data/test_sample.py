@@ -12,7 +12,7 @@ import pytest
 
 from masg_sam.data import sample
 from masg_sam.data.layouts import find_images, find_labels, find_training_cases
-from masg_sam.data.sample import CASE, CLASSES, UNFINISHED, write_sample
+from masg_sam.data.sample import CASE, CLASSES, write_sample
 from masg_sam.errors import InputError, OutputError
 
 AFFINE = np.array([[2.0, 0, 0, -10], [0, 2, 0, -20], [0, 0, 2, -30], [0, 0, 0, 1]])
@@ -94,7 +94,7 @@ def test_an_interrupted_writing_leaves_no_sample_and_is_begun_again(
     monkeypatch.setattr(sample, "_write", fail_at_the_volume)
     with pytest.raises(KeyboardInterrupt):
         write_sample(tmp_path, 2)
-    assert [item.name for item in tmp_path.iterdir()] == [UNFINISHED]
+    assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(sample, "_write", real)
     write_sample(tmp_path, 2)
     assert {item.name for item in tmp_path.iterdir()} == {

@@ -7,22 +7,18 @@ patient and no benchmark. The training slices come from the brain that is segmen
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from masg_sam.errors import InputError, OutputError
+from masg_sam.errors import InputError
+from masg_sam.files import folder_moved_into_place
 
 RESOLUTION_MM = 2
 LEAST_PROBABILITY = 0.5  # of a tissue, for a voxel to be labelled with it
 CLASSES = {"background": 0, "grey matter": 1, "white matter": 2}
 CASE, FACTS = "icbm152", "dataset.json"
-UNFINISHED = ".sample.writing"
 
 
 def write_sample(out: Path, slices: int = 6) -> None:
@@ -36,40 +32,17 @@ def write_sample(out: Path, slices: int = 6) -> None:
         InputError: nilearn is not installed.
         OutputError: the folder holds something, or cannot be written to.
     """
-    with _writing_to(out):
-        if out.exists() and (not out.is_dir() or any(item.name != UNFINISHED for item in out.iterdir())):
-            raise OutputError("not an empty folder", path=out, mend="name a new folder, or delete this one")
-    template = _template()
-    with _writing_to(out):
-        _fill(out, slices, *template)
-
-
-def _fill(out: Path, slices: int, image: np.ndarray, label: np.ndarray, affine: np.ndarray) -> None:
-    held = np.flatnonzero((label > 0).any((0, 1)))
-    chosen = np.unique(np.linspace(held[0], held[-1], slices + 2).round().astype(int)[1:-1])
-    place = out / UNFINISHED
-    shutil.rmtree(place, ignore_errors=True)
-    for index in chosen:
-        shifted = affine.copy()
-        shifted[:3, 3] += affine[:3, 2] * index
-        name = f"{CASE}_slice{index:03d}"
-        _write(place, "Tr", name, image[..., index : index + 1], label[..., index : index + 1], shifted)
-    _write(place, "Ts", CASE, image, label, affine)
-    (place / FACTS).write_text(json.dumps(_facts(len(chosen)), indent=1), encoding="utf-8")
-    for item in sorted(place.iterdir(), key=lambda item: item.name == FACTS):  # the facts last: then it is whole
-        os.replace(item, out / item.name)
-    place.rmdir()
-
-
-@contextmanager
-def _writing_to(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        shutil.rmtree(out / UNFINISHED, ignore_errors=True)
-        raise OutputError(
-            "cannot be written", path=out, found=error, mend="check the folder, its permissions and the space left"
-        ) from error
+    with folder_moved_into_place(out) as place:
+        image, label, affine = _template()
+        held = np.flatnonzero((label > 0).any((0, 1)))
+        chosen = np.unique(np.linspace(held[0], held[-1], slices + 2).round().astype(int)[1:-1])
+        for index in chosen:
+            shifted = affine.copy()
+            shifted[:3, 3] += affine[:3, 2] * index
+            name = f"{CASE}_slice{index:03d}"
+            _write(place, "Tr", name, image[..., index : index + 1], label[..., index : index + 1], shifted)
+        _write(place, "Ts", CASE, image, label, affine)
+        (place / FACTS).write_text(json.dumps(_facts(len(chosen)), indent=1), encoding="utf-8")
 
 
 def _facts(training: int) -> dict[str, Any]:

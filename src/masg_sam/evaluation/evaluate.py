@@ -69,7 +69,11 @@ def evaluate(
     """
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise ConfigError("the tolerance is no distance", found=tolerance_mm, expected="0 mm or more")
-    found = match(predictions, labels, names)
+    return score_pairs(match(predictions, labels, names), tolerance_mm)
+
+
+def score_pairs(found: Matched, tolerance_mm: float = 2.0) -> Evaluation:
+    """Score what :func:`match` brought together; as :func:`evaluate`, which says what it raises."""
     cases, pictures = [], []
     for case, (mask, _) in found.pairs.items():
         label = found.read_label(case)

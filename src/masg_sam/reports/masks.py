@@ -13,7 +13,7 @@ from masg_sam.data.io import is_there, label_on_grid, read_channels, read_label
 from masg_sam.data.labels import LabelMap
 from masg_sam.errors import InputError, MasgSamError
 from masg_sam.evaluation import statistics
-from masg_sam.evaluation.evaluate import evaluate, match
+from masg_sam.evaluation.evaluate import Matched, match, score_pairs
 from masg_sam.evaluation.masks import by_name, encode_mask, find_masks
 from masg_sam.evaluation.scores import Evaluation
 from masg_sam.files import read_json
@@ -44,7 +44,8 @@ def report_masks(folder: Path, labels: Path | None, run: str | None, limits: Lim
         model = MasgSam.from_pretrained(where, device) if where else None
     except MasgSamError as error:
         report.missing.append(f"Module maps and facts of the model: {str(error).splitlines()[0]}; give --run RUN.")
-    scores = evaluate(folder, labels) if labels is not None else None
+    found = match(folder, labels) if labels is not None else None
+    scores = score_pairs(found) if found is not None else None
     names = list(results[0].get("volume_ml") or {})
     report.legend = legend(names)
     report.warnings = {one["case"]: one["warnings"] for one in results if one.get("warnings")}
@@ -55,7 +56,7 @@ def report_masks(folder: Path, labels: Path | None, run: str | None, limits: Lim
     else:
         report.missing.append("Scores and error maps: there are no labels; give --labels LABELS.")
     report.tiles = [("cases", str(len(results))), *report.tiles, ("cases with a warning", str(len(report.warnings)))]
-    _add_masks(report, folder, labels, results, scores, model, limits)
+    _add_masks(report, folder, found, results, scores, model, limits)
     report.facts = model_facts(model, _run_record(where)) if model else {}
     if scores is not None:
         report.facts["Evaluation"] = [("rules", scores.to_json()["rules"]), *(("note", note) for note in scores.notes)]
@@ -65,7 +66,7 @@ def report_masks(folder: Path, labels: Path | None, run: str | None, limits: Lim
 def _add_masks(
     report: Report,
     folder: Path,
-    labels: Path | None,
+    found: Matched | None,
     results: Sequence[dict[str, Any]],
     scores: Evaluation | None,
     model: MasgSam | None,
@@ -73,7 +74,6 @@ def _add_masks(
 ) -> None:
     """Pictures of the worst cases, and the maps of the very worst."""
     masks, mask_names = find_masks(folder)
-    found = match(folder, labels) if labels is not None else None
     order = _worst_first(results, scores)
     gone = 0
     for result in order[: limits.cases]:
