@@ -81,9 +81,8 @@ def look_for_cases(data: Path) -> Dataset:
     files = {case.name: case.label for case in dataset.cases if isinstance(case.label, Path)}
     labels, names = with_segments(files, dataset.class_names)
     names = names or label_names(files.values())
-    count = max(1, len(dataset.channel_names))
     cases = [
-        replace(case, label=labels.get(case.name, case.label), label_names=names, channels=count)
+        replace(case, label=labels.get(case.name, case.label), label_names=names, channels=dataset.packed)
         for case in dataset.cases
     ]
     return replace(dataset, class_names=names, cases=tuple(cases))

@@ -59,6 +59,11 @@ class Dataset:
     class_names: dict[int, str]
     channel_names: tuple[str, ...]
 
+    @property
+    def packed(self) -> int:
+        """Channels that one file of a case may hold: as many as the layout names."""
+        return max(1, len(self.channel_names))
+
     def name_channels(self, count: int) -> tuple[str, ...]:
         """Names of so many channels: those of the layout, or made up where it names other ones or none."""
         if len(self.channel_names) == count:

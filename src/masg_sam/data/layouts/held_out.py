@@ -35,8 +35,8 @@ def find_held_out(dataset: Dataset) -> dict[str, tuple[Case, ...]]:
     for part in NUMBERED:
         images, labels = _places(dataset, part)
         if images is not None and images_in(images):
-            cases, count = _cases(images, labels, dataset.layout), max(1, len(dataset.channel_names))
-            found[part] = tuple(replace(case, channels=count) for case in cases)
+            cases = _cases(images, labels, dataset.layout)
+            found[part] = tuple(replace(case, channels=dataset.packed) for case in cases)
     return found
 
 
