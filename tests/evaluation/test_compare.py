@@ -11,8 +11,9 @@ from rich.console import Console
 from scipy.stats import wilcoxon
 
 from masg_sam.errors import ConfigError, InputError
-from masg_sam.evaluation.compare import compare, holm
+from masg_sam.evaluation.compare import compare
 from masg_sam.evaluation.metrics import score
+from masg_sam.evaluation.paired import holm
 from masg_sam.evaluation.scores import CaseScores, Evaluation
 
 POINT = np.ones((1, 1, 1), bool)
@@ -64,6 +65,48 @@ def test_few_cases_never_hold():
     assert "too few for a difference to hold" in found.in_words()[0]
 
 
+def test_more_methods_need_more_cases():
+    """Six cases give 2 / 2**6 = 0.031 at least: enough for one pair, not for three."""
+    high, middle, low = ([base + 0.01 * i for i in range(6)] for base in (0.9, 0.7, 0.5))
+    two = compare({"a": evaluation(*high), "b": evaluation(*low)})
+    assert two.pairs[0].holds and "too few" not in two.in_words()[0]
+    three = compare({"a": evaluation(*high), "b": evaluation(*middle), "c": evaluation(*low)})
+    assert not any(pair.holds for pair in three.pairs)
+    assert all("too few for a difference to hold" in sentence for sentence in three.in_words())
+
+
+def test_one_far_case_does_not_turn_the_ranks_round():
+    """Better in nineteen cases, far worse in one: the ranks say better, the mean worse, and neither is claimed."""
+    ours = [0.8 + 0.01 * i / 20 for i in range(20)]
+    theirs = [value - 0.01 - 0.0001 * i for i, value in enumerate(ours)]
+    ours[0] = 0.2
+    (pair,) = (found := compare({"ours": evaluation(*ours), "theirs": evaluation(*theirs)})).pairs
+    assert pair.mean < 0 < pair.rank_biserial and pair.p_holm < 0.05
+    assert not pair.holds
+    assert "cannot be told apart" in found.in_words()[0]
+    assert "most cases say otherwise than their mean" in found.in_words()[0]
+
+
+def several(*cases: dict[str, float | None]) -> Evaluation:
+    """HD95 of the classes of each case."""
+    perfect = score(POINT, POINT, (1.0, 1.0, 1.0))
+    scored = [{name: replace(perfect, hd95_mm=value) for name, value in case.items()} for case in cases]
+    return Evaluation([CaseScores(f"p{i}", one) for i, one in enumerate(scored)], 2.0)
+
+
+def test_a_missed_class_is_left_out_on_both_sides():
+    """The second method misses the hard class: its mean distance is the lower one, and it is the worse method."""
+    finds = several(*({"easy": 2.0, "hard": 20.0 + i} for i in range(8)))
+    misses = several(*({"hard": None, "easy": 3.0 + 0.1 * i} for i in range(8)))
+    found = compare({"finds": finds, "misses": misses}, "hd95_mm")
+    (pair,) = found.pairs
+    assert found.means["misses"] < found.means["finds"]
+    assert pair.cases["p2"] == pytest.approx(2.0 - 3.2)
+    assert (pair.undefined, pair.holds, found.ranks) == (8, True, {"finds": 1, "misses": 2})
+    assert found.in_words()[0].startswith("finds is better than misses in HD95")
+    assert "8 defined for one of the two only and left out" in found.in_words()[0]
+
+
 def test_equal_methods():
     found = compare({"a": evaluation(*RISING), "b": evaluation(*RISING)})
     assert (found.pairs[0].p, found.pairs[0].mean, found.ranks) == (1, 0, {"a": 1.5, "b": 1.5})
@@ -73,7 +116,7 @@ def test_undefined_cases_are_left_out_and_counted():
     found = compare({"a": evaluation(0.9, None, 0.7), "b": evaluation(0.8, 0.5, None)})
     (pair,) = found.pairs
     assert (list(pair.cases), pair.undefined) == (["p0"], 2)
-    assert "1 case," in found.in_words()[0] and "2 undefined and left out" in found.in_words()[0]
+    assert "1 case," in found.in_words()[0] and "2 defined for one of the two only and left out" in found.in_words()[0]
     assert found.ranks == {"a": 1, "b": 2}
 
 
@@ -100,17 +143,6 @@ def test_several_pairs_are_corrected_together():
     found = compare({"a": evaluation(*BETTER), "b": evaluation(*RISING), "c": third})
     assert [pair.p_holm for pair in found.pairs] == pytest.approx(holm([pair.p for pair in found.pairs]), rel=1e-12)
     assert found.pairs[0].p_holm == pytest.approx(3 * found.pairs[0].p)
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, None, 0.03]) == [
-        pytest.approx(0.03),
-        pytest.approx(0.06),
-        None,
-        pytest.approx(0.06),
-    ]
-    assert holm([0.7, 0.6]) == [1, 1]
-    assert holm([]) == []
 
 
 def test_cases_are_paired_by_name_and_not_by_place():

@@ -31,8 +31,16 @@ def test_interval_is_the_same_each_time_and_that_of_scipy():
     values = np.random.default_rng(3).normal(0.8, 0.1, 30).tolist()
     low, high = statistics.bootstrap_interval(values)
     assert (low, high) == statistics.bootstrap_interval(values)
-    reference = bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    reference = bootstrap((values,), np.mean, method="BCa", n_resamples=4000, rng=1).confidence_interval
     assert (low, high) == pytest.approx(tuple(reference), abs=0.004)
+
+
+def test_interval_leans_to_the_side_of_the_far_values():
+    """The bias correction that small, skewed samples need: percentiles alone reach less far to the long tail."""
+    values = [0.0] * 3 + [0.1] * 12 + [1.0] * 2
+    low, high = statistics.bootstrap_interval(values)
+    plain = bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    assert high > plain.high + 0.02 and low > plain.low
 
 
 def test_interval_of_a_constant_is_a_point():

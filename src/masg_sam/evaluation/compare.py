@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from masg_sam.errors import ConfigError, InputError, few
 from masg_sam.evaluation import statistics
+from masg_sam.evaluation.paired import Difference, Scores, differences
 from masg_sam.evaluation.scores import Evaluation
 from masg_sam.files import write_text
 
@@ -32,37 +33,6 @@ HIGHER_IS_BETTER = {
     "recall": True,
 }
 SPELLED = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "hd": "HD", "assd": "ASSD", "surface dice": "surface Dice"}
-LEVEL = 0.05
-FEWEST = 6  # cases: below that, the least p value of the signed-rank test is above 0.05
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Two methods on the same cases; a difference is the first one's value minus the second one's.
-
-    Attributes:
-        first, second: the methods.
-        cases: case name to difference, where the metric is defined for both.
-        undefined: cases left out because it is not.
-        mean: of the differences; ``None`` where there are none.
-        interval: its 95 % bootstrap interval over cases; ``None`` below two cases.
-        p: of the Wilcoxon signed-rank test, two-sided; ``None`` where there are no cases.
-        p_holm: the same, corrected for the number of pairs compared (Holm 1979).
-    """
-
-    first: str
-    second: str
-    cases: dict[str, float]
-    undefined: int
-    mean: float | None
-    interval: tuple[float, float] | None
-    p: float | None
-    p_holm: float | None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the corrected p value is below 0.05."""
-        return self.p_holm is not None and self.p_holm < LEVEL
 
 
 @dataclass(frozen=True)
@@ -127,7 +97,8 @@ class Comparison:
             facts
             | {"first": pair.first, "second": pair.second, "cases": len(pair.cases), "undefined": pair.undefined}
             | {"difference": pair.mean, "low": pair.interval and pair.interval[0]}
-            | {"high": pair.interval and pair.interval[1], "p": pair.p, "p_holm": pair.p_holm, "holds": pair.holds}
+            | {"high": pair.interval and pair.interval[1], "p": pair.p, "p_holm": pair.p_holm}
+            | {"rank_biserial": pair.rank_biserial, "holds": pair.holds}
             for pair in self.pairs
         ]
 
@@ -145,10 +116,12 @@ class Comparison:
         ]
         if pair.interval:
             facts.insert(0, f"95 % interval {pair.interval[0]:+.3g} to {pair.interval[1]:+.3g}")
-        if len(pair.cases) < FEWEST:
+        if pair.too_few:
             facts.append("too few for a difference to hold")
+        elif pair.significant and pair.disagrees:
+            facts.append("but most cases say otherwise than their mean, or the interval includes zero")
         if pair.undefined:
-            facts.append(f"{pair.undefined} undefined and left out")
+            facts.append(f"{pair.undefined} defined for one of the two only and left out")
         unit = f" {self.unit}" if self.metric.endswith("_mm") else ""
         found = f"{pair.mean:+.3g}{unit} ({', '.join(facts)})"
         if not pair.holds:
@@ -161,8 +134,9 @@ class Comparison:
 def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice", class_name: str | None = None) -> Comparison:
     """Compare two or more evaluations of the same cases.
 
-    A case's value is its mean over the classes defined in it. A missed class has no distance, so distances
-    flatter a method that misses; read them with the counts of the evaluations.
+    A case's value is its mean over the classes defined in it, its difference and its rank the mean over the classes
+    defined for all that are compared. A missed class has no distance, so distances flatter a method that misses; read
+    them with the counts of the evaluations.
 
     Args:
         evaluations: method to its evaluation.
@@ -178,15 +152,16 @@ def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice", class_n
             "this metric cannot be compared", found=metric, expected="one of " + ", ".join(HIGHER_IS_BETTER)
         )
     _must_match(evaluations)
-    values = {name: _by_case(evaluation, metric, class_name) for name, evaluation in evaluations.items()}
+    scores = {name: _by_case(evaluation, metric, class_name) for name, evaluation in evaluations.items()}
+    values = {name: {case: statistics.mean(one.values()) for case, one in own.items()} for name, own in scores.items()}
     return Comparison(
         metric,
         class_name,
         next(iter(evaluations.values())).unit,
         values,
         {name: statistics.mean(column.values()) for name, column in values.items()},
-        _mean_ranks(values, HIGHER_IS_BETTER[metric]),
-        _differences(values),
+        _mean_ranks(scores, HIGHER_IS_BETTER[metric]),
+        differences(scores, list(combinations(scores, 2))),
     )
 
 
@@ -204,67 +179,26 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
     write_text(path, stream.getvalue())
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction (Scand. J. Statist. 6, 1979); ``None`` stays and does not count."""
-    order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, i) in enumerate(order):
-        highest = max(highest, min(1.0, p * (len(order) - rank)))
-        corrected[i] = highest
-    return corrected
-
-
-def _differences(values: Mapping[str, Mapping[str, float | None]]) -> list[Difference]:
-    """Every pair of methods, p values corrected together."""
-    pairs = list(combinations(values, 2))
-    found = [_paired(values[first], values[second]) for first, second in pairs]
-    p_values = [_wilcoxon(list(cases.values())) for cases in found]
-    return [
-        Difference(
-            first,
-            second,
-            cases,
-            len(values[first]) - len(cases),
-            statistics.mean(cases.values()),
-            statistics.bootstrap_interval(cases.values()),
-            p,
-            corrected,
-        )
-        for (first, second), cases, p, corrected in zip(pairs, found, p_values, holm(p_values), strict=True)
-    ]
-
-
-def _paired(first: Mapping[str, float | None], second: Mapping[str, float | None]) -> dict[str, float]:
-    pairs = ((case, value, second[case]) for case, value in first.items())
-    return {case: a - b for case, a, b in pairs if a is not None and b is not None}
-
-
-def _wilcoxon(differences: list[float]) -> float | None:
-    """Two-sided signed-rank test; cases without a difference say nothing, and alone they give p = 1."""
-    from scipy.stats import wilcoxon
-
-    if not differences:
-        return None
-    apart = [difference for difference in differences if difference]
-    return float(wilcoxon(apart).pvalue) if apart else 1.0
-
-
-def _mean_ranks(values: Mapping[str, Mapping[str, float | None]], higher_is_better: bool) -> dict[str, float | None]:
+def _mean_ranks(scores: Mapping[str, Scores], higher_is_better: bool) -> dict[str, float | None]:
+    """Over the cases with a class that is defined for all; in each, by the mean over such classes."""
     from scipy.stats import rankdata
 
-    rows = [row for row in zip(*(column.values() for column in values.values()), strict=True) if None not in row]
+    rows = []
+    for cases in zip(*(own.values() for own in scores.values()), strict=True):
+        classes = zip(*(case.values() for case in cases), strict=True)  # of each class, the methods' values
+        if defined := [row for row in classes if None not in row]:
+            rows.append(np.mean(np.array(defined, dtype=float), axis=0))
     if not rows:
-        return dict.fromkeys(values)
-    scores = np.array(rows, dtype=float)
-    ranks = rankdata(-scores if higher_is_better else scores, axis=1).mean(0)
-    return dict(zip(values, ranks.tolist(), strict=True))
+        return dict.fromkeys(scores)
+    signed = -np.array(rows) if higher_is_better else np.array(rows)
+    return dict(zip(scores, rankdata(signed, axis=1).mean(0).tolist(), strict=True))
 
 
-def _by_case(evaluation: Evaluation, metric: str, class_name: str | None) -> dict[str, float | None]:
-    """In the order of the names, which two evaluations share."""
-    values = evaluation.values(metric, class_name)
-    return dict(sorted(zip((case.case for case in evaluation.cases), values, strict=True)))
+def _by_case(evaluation: Evaluation, metric: str, class_name: str | None) -> dict[str, dict[Hashable, float | None]]:
+    """Cases and classes in the order of their names, which two evaluations share."""
+    names = sorted(evaluation.class_names) if class_name is None else [class_name]
+    cases = sorted(evaluation.cases, key=lambda case: case.case)
+    return {case.case: {name: getattr(case.classes[name], metric) for name in names} for case in cases}
 
 
 def _must_match(evaluations: Mapping[str, Evaluation]) -> None:
