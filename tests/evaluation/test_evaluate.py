@@ -119,6 +119,43 @@ def test_what_nobody_labelled_counts_on_neither_side(scans):
     assert found.values("dice")[0] == pytest.approx(2 * 2 / (4 + 2))
 
 
+def test_surfaces_are_unknown_beside_what_nobody_labelled(scans):
+    """Of p1 only every other slice is labelled; of p2 a corner far from the box is not; p10 is labelled whole."""
+    masks, labels = scans
+    slices, corner = scan(), scan()
+    slices[:, :, ::2] = 9
+    corner[10:, 8:, 6:] = 9
+    write_scan(labels / "p1.nii.gz", slices)
+    write_scan(labels / "p2.nii.gz", corner)
+    false_alarm = scan()
+    false_alarm[11, 9, 7] = 1  # where nobody labelled
+    write_scan(masks / "p2.nii.gz", false_alarm)
+    name_classes(labels.parent, liver=1, ignore=9)
+    found = evaluate(masks, labels)
+    assert found.values("dice") == [1, 1, 3 / 4]
+    for metric in ("hd95_mm", "hd_mm", "assd_mm", "surface_dice", "boundary_f1"):
+        assert [value is None for value in found.values(metric)] == [True, False, False]
+    assert found.cases[0].classes["liver"].lesions_found is None
+    assert found.counts("liver")["lesions_found"] == 2 and found.counts("liver")["lesions_false"] == 0
+    assert [note for note in found.notes if "unlabelled voxels touch the masks in 1 of 3 cases" in note]
+
+
+def test_where_no_surface_is_known_none_is_counted(scans):
+    masks, labels = scans
+    slices = scan()
+    slices[:, :, ::2] = 9
+    for name in ("p1", "p2", "p10"):
+        write_scan(labels / f"{name}.nii.gz", slices)
+    name_classes(labels.parent, liver=1, ignore=9)
+    assert evaluate(masks, labels).counts("liver")["lesions_found"] is None
+
+
+@pytest.mark.parametrize(("tolerance", "told"), [(0.0, False), (0.4, True), (0.5, False)])
+def test_a_tolerance_below_a_voxel_is_told(scans, tolerance: float, told: bool) -> None:
+    notes = evaluate(*scans, tolerance_mm=tolerance).notes
+    assert any("narrowest side of a voxel (0.5 mm)" in note for note in notes) is told
+
+
 def test_names_of_the_masks_serve_where_the_labels_have_none(scans):
     masks, labels = scans
     name_classes(masks, spleen=1, liver=2)

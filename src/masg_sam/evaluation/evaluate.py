@@ -74,13 +74,15 @@ def evaluate(
 
 def score_pairs(found: Matched, tolerance_mm: float = 2.0) -> Evaluation:
     """Score what :func:`match` brought together; as :func:`evaluate`, which says what it raises."""
-    cases, pictures = [], []
+    cases, pictures, sides = [], [], []
     for case, (mask, _) in found.pairs.items():
         label = found.read_label(case)
         pictures.append(label.is_picture)
+        sides.append(min(label.spacing))
         cases.append(CaseScores(case, _score_case(found.reader.read(mask, label), label, found.labels, tolerance_mm)))
-    notes = found.reader.notes + _notes(found, pictures)
-    return Evaluation(cases, tolerance_mm, notes, "pixels" if all(pictures) else "mm")
+    unit = "pixels" if all(pictures) else "mm"
+    notes = [*found.reader.notes, *_notes(found, pictures), *_surface_notes(cases, max(sides), tolerance_mm, unit)]
+    return Evaluation(cases, tolerance_mm, notes, unit)
 
 
 def match(predictions: Path, labels: Path, names: Mapping[int, str] | None = None) -> Matched:
@@ -100,9 +102,9 @@ def _score_case(
 ) -> dict[str, ClassScores]:
     """Scores of the classes; voxels that nobody labelled count on neither side."""
     label = label_map.encode(truth)
-    labelled = label != IGNORED
+    labelled = label != IGNORED if (label == IGNORED).any() else None
     scores = {
-        name: score(mask & labelled, label == k, truth.spacing, tolerance, truth.voxel_ml)
+        name: score(mask, label == k, truth.spacing, tolerance, truth.voxel_ml, labelled)
         for k, (name, mask) in enumerate(zip(label_map.names, masks, strict=True), start=1)
     }
     if truth.is_picture:
@@ -159,4 +161,30 @@ def _notes(found: Matched, pictures: list[bool]) -> list[str]:
         notes.append(f"{count} mask{'s' if count > 1 else ''} without a label left out: {few(found.extra)}")
     if any(pictures) and not all(pictures):
         notes.append(f"{sum(pictures)} of the cases are pictures: their distances are pixels, not mm")
+    return notes
+
+
+def _surface_notes(cases: list[CaseScores], side: float, tolerance: float, unit: str) -> list[str]:
+    """What surface scores do not say, where they say less than they seem to.
+
+    Args:
+        cases: with their scores.
+        side: the shortest of a voxel, in the case where that is longest.
+        tolerance: of the surface Dice.
+        unit: of both.
+    """
+    notes = []
+    if 0 < tolerance < side:
+        notes.append(
+            f"the tolerance of {tolerance:g} {unit} is less than the narrowest side of a voxel ({side:.3g} {unit}): "
+            "only surfaces that coincide count; see --tolerance"
+        )
+    unknown = sum(
+        any(one.state == "both_present" and one.surface_dice is None for one in case.classes.values()) for case in cases
+    )
+    if unknown:
+        notes.append(
+            f"unlabelled voxels touch the masks in {unknown} of {len(cases)} cases: no distances, surface scores and "
+            "lesion counts there"
+        )
     return notes

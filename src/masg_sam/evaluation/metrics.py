@@ -18,6 +18,10 @@ surface Dice and boundary F1 are 0, as is precision; recall and distances are un
 (missed): overlaps, surface Dice and boundary F1 are 0, as is recall; precision and distances are undefined. An
 undefined value is ``None``, never 0, and is left out of means; how often each happened is counted beside them.
 Lesion counts and volumes are defined always.
+
+Voxels that nobody labelled. They count on neither side. Where they touch either mask, as where only some slices of
+a scan are labelled, nobody knows its surface or its pieces there: distances, surface Dice, boundary F1 and lesion
+counts are undefined.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ METRICS = (
     "recall",
     "relative_volume_error",
 )
+SURFACE = ("hd95_mm", "hd_mm", "assd_mm", "surface_dice", "boundary_f1")
 LESIONS = ("lesions_found", "lesions_missed", "lesions_false")
 STATES = ("both_present", "both_empty", "only_prediction", "missed")
 ROUNDING_MM = 1e-6  # a distance that equals the tolerance lies within it, whatever rounding did to it
@@ -57,8 +62,8 @@ class ClassScores:
         dice, iou, surface_dice, boundary_f1, precision, recall: 0..1.
         hd95_mm, hd_mm, assd_mm: mm; pixels in pictures.
         relative_volume_error: ``(|prediction| - |label|) / |label|``; undefined where the label is empty.
-        lesions_found, lesions_missed: connected components of the label.
-        lesions_false: connected components of the prediction.
+        lesions_found, lesions_missed: connected components of the label; ``None`` where unlabelled voxels touch a mask.
+        lesions_false: connected components of the prediction; ``None`` likewise.
         prediction_ml, label_ml: millilitres; ``None`` in pictures.
     """
 
@@ -73,9 +78,9 @@ class ClassScores:
     precision: float | None
     recall: float | None
     relative_volume_error: float | None
-    lesions_found: int
-    lesions_missed: int
-    lesions_false: int
+    lesions_found: int | None
+    lesions_missed: int | None
+    lesions_false: int | None
     prediction_ml: float | None
     label_ml: float | None
 
@@ -90,6 +95,7 @@ def score(
     spacing: Spacing,
     tolerance_mm: float = 2.0,
     voxel_ml: float | None = None,
+    labelled: np.ndarray | None = None,
 ) -> ClassScores:
     """Compare two masks of one class.
 
@@ -99,21 +105,27 @@ def score(
         spacing: mm along Z, Y, X.
         tolerance_mm: of the surface Dice and the boundary F1.
         voxel_ml: volume of a voxel in millilitres; without it, its axes are taken to be at right angles.
+        labelled: the same shape; where somebody said what is there. ``None`` for everywhere.
 
     Raises:
         GeometryError: the masks differ in shape, or have no three axes.
     """
+    whole = True
+    if labelled is not None:
+        prediction, label = prediction & labelled, label & labelled
+        whole = not _touches(~labelled, prediction | label)
     prediction, label = _cut(prediction, label)
-    predicted, labelled = int(prediction.sum()), int(label.sum())
+    predicted, true = int(prediction.sum()), int(label.sum())
     millilitres = float(np.prod(spacing)) / 1000 if voxel_ml is None else voxel_ml
-    volumes = {"prediction_ml": predicted * millilitres, "label_ml": labelled * millilitres}
-    lesions = count_lesions(prediction, label)
+    volumes = {"prediction_ml": predicted * millilitres, "label_ml": true * millilitres}
+    lesions = count_lesions(prediction, label) if whole else dict.fromkeys(LESIONS)
     measured: dict[str, float | None]
-    if predicted and labelled:
+    if predicted and true:
         state = "both_present"
-        measured = {**_overlap(prediction, label), **_surface(prediction, label, spacing, tolerance_mm)}
+        surfaces = _surface(prediction, label, spacing, tolerance_mm) if whole else dict.fromkeys(SURFACE)
+        measured = {**_overlap(prediction, label), **surfaces}
     else:
-        state = "missed" if labelled else "only_prediction" if predicted else "both_empty"
+        state = "missed" if true else "only_prediction" if predicted else "both_empty"
         measured = _with_an_empty_mask(state)
     return ClassScores(state, **measured, **lesions, **volumes)  # type: ignore[arg-type]
 
@@ -179,6 +191,11 @@ def _surface(prediction: np.ndarray, label: np.ndarray, spacing: Spacing, tolera
         "surface_dice": float(within.mean()),
         "boundary_f1": float(2 * precision * recall / (precision + recall)) if within.any() else 0.0,
     }
+
+
+def _touches(unlabelled: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether a voxel of the mask has an unlabelled neighbour."""
+    return bool((ndimage.binary_dilation(unlabelled, ndimage.generate_binary_structure(3, 1)) & mask).any())
 
 
 def _with_an_empty_mask(state: str) -> dict[str, float | None]:

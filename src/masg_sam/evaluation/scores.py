@@ -99,10 +99,11 @@ class Evaluation:
             return [case.mean(metric) for case in self.cases]
         return [getattr(case.classes[name], metric) for case in self.cases]
 
-    def counts(self, name: str) -> dict[str, int]:
-        """How often a class was present in both masks, in none, or in one; and its lesions, over all cases."""
+    def counts(self, name: str) -> dict[str, int | None]:
+        """How often a class was present in both masks, in none, or in one; and its lesions, where they are known."""
         found = Counter(case.classes[name].state for case in self.cases)
-        lesions = {key: sum(getattr(case.classes[name], key) for case in self.cases) for key in LESIONS}
+        known = {key: statistics.defined(getattr(case.classes[name], key) for case in self.cases) for key in LESIONS}
+        lesions = {key: int(sum(counts)) if counts else None for key, counts in known.items()}
         return {state: found[state] for state in STATES} | lesions
 
     def interval(self, metric: str = "dice") -> tuple[float, float] | None:
