@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from masg_sam.evaluation.statistics import bootstrap_interval
+from masg_sam.evaluation.paired import Difference
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -23,12 +23,12 @@ def spread(values: Sequence[float | None], digits: int = 3) -> str:
     return f"{np.mean(known):.{digits}f}{deviation}"
 
 
-def difference(differences: Sequence[float], digits: int) -> str:
+def difference(pair: Difference | None, digits: int) -> str:
     """Mean difference with its 95 % interval."""
-    interval = bootstrap_interval(differences)
-    if interval is None:
+    if pair is None or pair.mean is None or pair.interval is None:
         return "–"
-    return f"{np.mean(differences):+.{digits}f} ({interval[0]:+.{digits}f} to {interval[1]:+.{digits}f})"
+    low, high = pair.interval
+    return f"{pair.mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def section(title: str, text: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_sets import DATASETS
-from studies import METHODS, STUDIES
+from studies import METHODS, REFERENCE, STUDIES
 from trust import average
+
+from masg_sam.evaluation.paired import Difference, differences
 
 Record = dict[str, Any]
 
@@ -45,28 +47,53 @@ def commits(records: Sequence[Record]) -> str:
     return ", ".join(dict.fromkeys(record["commit"] for record in records))
 
 
-def by_case(runs: Sequence[Record], metric: str) -> dict[str, float | None]:
-    """A metric of each case, its mean over seeds and over the classes in which it is defined."""
-    cases: dict[str, list[float | None]] = defaultdict(list)
+def scores(runs: Sequence[Record], metric: str, name: str | None = None) -> dict[str, dict[Hashable, float | None]]:
+    """A metric by case, and in each case by seed and class.
+
+    Args:
+        runs: of one dataset and method, one a seed.
+        metric: of the records' cases.
+        name: of one class; ``None`` for all.
+    """
+    cases: dict[str, dict[Hashable, float | None]] = defaultdict(dict)
     for run in runs:
         for case, classes in run["cases"].items():
-            cases[case].append(average(one[metric] for one in classes.values()))
-    return {case: average(found) for case, found in cases.items()}
+            wanted = classes if name is None else {name: classes[name]}
+            cases[case] |= {(run["seed"], key): one[metric] for key, one in wanted.items()}
+    return cases
 
 
 def worst(runs: Sequence[Record]) -> tuple[float | None, float | None]:
-    """Dice of the worst case, and the mean of the worst tenth of the cases (one at least)."""
-    dice = sorted(value for value in by_case(runs, "dice").values() if value is not None)
+    """Dice of the worst case, and the mean of the worst tenth of the cases (one at least); means over seeds first."""
+    means = (average(one.values()) for one in scores(runs, "dice").values())
+    dice = sorted(value for value in means if value is not None)
     if not dice:
         return None, None
     return dice[0], average(dice[: max(1, round(len(dice) / 10))])
 
 
-def paired(first: Sequence[Record], second: Sequence[Record], metric: str) -> list[float]:
-    """Differences on the cases where the metric is defined for both; each case's mean over seeds and classes."""
-    means = [by_case(runs, metric) for runs in (first, second)]
-    pairs = ((means[0][case], means[1].get(case)) for case in means[0])
-    return [a - b for a, b in pairs if a is not None and b is not None]
+def without_distance(runs: Sequence[Record]) -> int:
+    """Scores of a class in a case that have a Dice and no distance, as one of the masks is empty."""
+    scored = [one for run in runs for case in run["cases"].values() for one in case.values()]
+    return sum(one["dice"] is not None and one["hd95_mm"] is None for one in scored)
+
+
+def against_reference(
+    groups: Mapping[tuple[Any, ...], Sequence[Record]], dataset: str, metric: str, name: str | None = None
+) -> dict[str, Difference]:
+    """The whole method minus each other method of a dataset; p values corrected for these together.
+
+    Args:
+        groups: records by dataset and method.
+        dataset: of these.
+        metric: of the records' cases.
+        name: of one class; ``None`` for their mean.
+    """
+    found = {method: scores(runs, metric, name) for (of, method), runs in groups.items() if of == dataset}
+    if REFERENCE not in found:
+        return {}
+    others = [method for method in found if method != REFERENCE]
+    return dict(zip(others, differences(found, [(REFERENCE, other) for other in others]), strict=True))
 
 
 def _order(record: Record) -> tuple[Any, ...]:

@@ -22,22 +22,29 @@ from pathlib import Path
 from typing import Any
 
 import nnunet
-from commands import HERE, MASG_SAM, Place, link_vectors, minutes, steps, teacher_of, typed
+from commands import HERE, Place, link_vectors, minutes, steps, teacher_of, typed
 from data_sets import DATASETS
-from diagnostics import last_diagnostics
-from processes import end_with_steps, held, once
+from outcomes import outcome
+from processes import Cost, end_with_steps, held, once
 from published import prepare
-from studies import GIVEN_VECTORS, NNUNET, STUDIES, Run
+from studies import GIVEN_VECTORS, METHODS, NNUNET, STUDIES, Run
 from subsets import few_images, few_labels
-from trust import confidence
 
 from masg_sam.data.layouts import find_training_cases
-
-KEPT = ("dice", "iou", "hd95_mm", "surface_dice", "boundary_f1")
 
 
 def run_one(run: Run, place: Place) -> dict[str, Any]:
     """Train, predict, evaluate; returns the record of the run."""
+    own, dataset = place.folder(run), DATASETS[run.dataset]
+    root, images, labels = parts(run, place)
+    training = few_labels(run, root / dataset.train, own / "data")
+    commands = steps(run, place, training, images)
+    cost = {step: done(step, command, run, place) for step, command in commands.items()}
+    return asked(run, place, cost) | cost | outcome(own, labels, dataset.tolerance)
+
+
+def parts(run: Run, place: Place) -> tuple[Path, Path, Path]:
+    """Folder of the datasets, test images, test labels."""
     dataset, own, root = DATASETS[run.dataset], place.folder(run), place.data
     if dataset.protocol:
         with held(place.work / "in-hand", wait=True):
@@ -45,23 +52,20 @@ def run_one(run: Run, place: Place) -> dict[str, Any]:
     images, labels = root / dataset.images, root / dataset.labels
     if place.quick:
         images, labels = few_images(images, own / "images"), few_images(labels, own / "labels")
-    training = few_labels(run, root / dataset.train, own / "data")
-    commands = steps(run, place, training, images)
-    cost = {step: done(step, command, run, place) for step, command in commands.items()}
-    return asked(run, place) | cost | found(own, evaluate(own / "masks", labels))
+    return root, images, labels
 
 
-def done(step: str, command: list[str], run: Run, place: Place) -> dict[str, float]:
+def done(step: str, command: list[str], run: Run, place: Place) -> Cost:
     """What a step cost, now or before; a teacher is trained in its own folder, for whoever needs it next."""
     if step != "teach":
-        return once(place.folder(run) / f"{step}.json", command)
+        return once(place.folder(run) / f"{step}.json", command, commit())
     first = place.folder(teacher_of(run))
     with held(first / "in-hand", wait=True):
-        return once(first / "train.json", command)
+        return once(first / "train.json", command, commit())
 
 
-def asked(run: Run, place: Place) -> dict[str, Any]:
-    """What was to be run, and where."""
+def asked(run: Run, place: Place, cost: dict[str, Cost]) -> dict[str, Any]:
+    """What was to be run, and where; the commits are those of which the code was when its steps began."""
     return {
         "study": run.study,
         "dataset": run.dataset,
@@ -71,40 +75,23 @@ def asked(run: Run, place: Place) -> dict[str, Any]:
         "every": run.every,
         "quick": place.quick,
         "command": typed(run, place, DATASETS[run.dataset].train),
-        "commit": commit(),
+        "commit": ", ".join(dict.fromkeys(one.get("commit", commit()) for one in cost.values())),
         "machine": machine(),
     }
 
 
-def found(own: Path, report: dict[str, Any]) -> dict[str, Any]:
-    """What came of it.
-
-    Args:
-        own: the run's folder.
-        report: what `masg-sam evaluate --json` printed.
-    """
-    settings = json.loads((own / "run/run.json").read_text(encoding="utf-8"))
-    return {
-        "steps": settings["steps"],
-        "size": settings["task"]["size"],
-        "trained_on": settings["cases"],
-        "facts": settings["facts"],
-        "mean": report["mean"],
-        "sd": report["sd"],
-        "classes": report["classes"],
-        "cases": {
-            one["case"]: {name: {k: scores[k] for k in KEPT} for name, scores in one["classes"].items()}
-            for one in report["cases"]
-        },
-        "confidence": confidence(own / "masks/predictions.jsonl", report),
-        "diagnostics": last_diagnostics(own / "run/log.jsonl"),
-    }
-
-
-def evaluate(masks: Path, labels: Path) -> dict[str, Any]:
-    """The scores of a folder of masks."""
-    command = [*MASG_SAM, "evaluate", str(masks), str(labels), "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+def rescore(given: argparse.Namespace, place: Place) -> None:
+    """Score the masks of finished runs again, where they still lie in the work folder; their cost stays."""
+    for run in chosen(given):
+        path, own = place.result(run), place.folder(run)
+        if not path.exists():
+            continue
+        if not (own / "predict.json").exists():
+            sys.stderr.write(f"{run.study}: {run.key}: its masks are no longer there\n")
+            continue
+        labels = parts(run, place)[2]
+        before = json.loads(path.read_text(encoding="utf-8"))
+        write(before | outcome(own, labels, DATASETS[run.dataset].tolerance), path)
 
 
 def commit() -> str:
@@ -132,18 +119,24 @@ def twin(run: Run, place: Place) -> dict[str, Any] | None:
     return None
 
 
-def wanted(given: argparse.Namespace, place: Place) -> Iterator[Run]:
-    """The runs that were asked for and have no result yet."""
-    table = named_vectors(place.vectors)
+def chosen(given: argparse.Namespace) -> Iterator[Run]:
+    """The runs that were asked for."""
     for study in given.study:
         for run in STUDIES[study](given.seeds):
-            chosen = run.dataset in given.datasets and (not given.methods or run.method in given.methods)
-            if not chosen or place.result(run).exists():
-                continue
-            if run.method == GIVEN_VECTORS and not covered(place.data / DATASETS[run.dataset].train, table):
-                sys.stderr.write(f"{study}: {run.key}: left out, no vectors of its classes are given\n")
-                continue
-            yield run
+            if run.dataset in given.datasets and (not given.methods or run.method in given.methods):
+                yield run
+
+
+def wanted(given: argparse.Namespace, place: Place) -> Iterator[Run]:
+    """Those that have no result yet."""
+    table = named_vectors(place.vectors)
+    for run in chosen(given):
+        if place.result(run).exists():
+            continue
+        if run.method == GIVEN_VECTORS and not covered(place.data / DATASETS[run.dataset].train, table):
+            sys.stderr.write(f"{run.study}: {run.key}: left out, no vectors of its classes are given\n")
+            continue
+        yield run
 
 
 def named_vectors(path: Path | None) -> dict[str, Any]:
@@ -176,7 +169,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--study", nargs="+", required=True, choices=list(STUDIES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=list(DATASETS))
-    parser.add_argument("--methods", nargs="+", help="only these")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), metavar="METHOD", help="only these, by name")
     parser.add_argument("--work", type=Path, help="where runs and masks go; else runs/benchmarks, or runs/quick")
     parser.add_argument(
         "--results", type=Path, help="where the JSON files go; else results/ here, with --quick in --work"
@@ -187,6 +180,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="training time of the peers; else what masg-sam took")
     parser.add_argument("--nnunet", type=Path, help="environment of nnU-Net, made when missing; else in --work")
     parser.add_argument("--quick", action="store_true", help="two steps, two test cases: to see that it works")
+    parser.add_argument(
+        "--rescore", action="store_true", help="score the masks in --work anew, for results that are there"
+    )
     given = parser.parse_args()
     given.work = (given.work or Path("runs") / ("quick" if given.quick else "benchmarks")).resolve()
     given.results = (given.results or (given.work / "results" if given.quick else HERE / "results")).resolve()
@@ -207,7 +203,13 @@ def main() -> None:
         given.minutes,
         (given.nnunet or given.work / "nnunet").absolute(),
     )
-    for run in wanted(given, place):
+    if given.rescore:
+        rescore(given, place)
+        return
+    runs = list(wanted(given, place))
+    if not runs:
+        sys.stderr.write("nothing to do: no such run, or all have a result\n")
+    for run in runs:
         if run.method in NNUNET:
             minutes(run, place)  # stops here, before 5 GB are installed, where they are not known
             with held(place.work / "in-hand", wait=True):

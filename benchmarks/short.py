@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-from data_sets import DATASETS
-from mdtable import number, spread, table
-from records import Record, commits, costs, grouped, paired, values
+from data_sets import DATASETS, SCANS
+from mdtable import difference, number, spread, table
+from records import Record, against_reference, commits, costs, grouped, values
 from studies import METHODS, NNUNET, PLAIN, REFERENCE
 from trust import average
 
-from masg_sam.evaluation.statistics import bootstrap_interval
+from masg_sam.evaluation.paired import Difference
 
 
 def headline(records: Sequence[Record]) -> str:
@@ -25,17 +24,24 @@ def headline(records: Sequence[Record]) -> str:
     rows = []
     for dataset in DATASETS:
         runs, plain, *peers = (groups.get((dataset, method), []) for method in (REFERENCE, PLAIN, *NNUNET))
-        if runs:
-            better = max(peers, key=lambda made: max(values(made, "dice"), default=0.0))
-            dice = [spread(values(of, "dice")) for of in (runs, plain, better)]
-            cost = [
-                number(costs(runs, "cpu_minutes"), 0),
-                number(average(run["train"].get("peak_gb") for run in runs), 1),
-            ]
-            named = [DATASETS[dataset].title, ", ".join(runs[0]["classes"])]
-            rows.append([*named, *dice, str(len(runs)), *cost, commits([*runs, *plain])])
-    heads = ["labelled", "classes", "Dice", "plain decoder", "nnU-Net", "seeds", "CPU minutes", "GB", "commit"]
+        if not runs:
+            continue
+        peer = next((made for made in peers if made), [])
+        cost = [number(costs(runs, "cpu_minutes"), 0), number(average(run["train"].get("peak_gb") for run in runs), 1)]
+        pair = against_reference(groups, dataset, "dice").get(PLAIN)
+        cells = [spread(values(runs, "dice")), spread(values(plain, "dice")), difference(pair, 3), _peer(peer)]
+        seeds = "/".join(dict.fromkeys(str(len(made)) for made in (runs, plain, peer) if made))
+        rows.append([DATASETS[dataset].title, *cells, seeds, *cost, commits([*runs, *plain, *peer])])
+    heads = ("labelled", "Dice", "plain decoder", "difference", "nnU-Net", "seeds", "CPU minutes", "GB", "commit")
     return table(heads, rows)
+
+
+def _peer(runs: Sequence[Record]) -> str:
+    """Dice, and what was trained how far: a budget in minutes buys few steps."""
+    if not runs:
+        return "–"
+    kind = "2-D" if runs[0]["method"] == NNUNET[1] or runs[0]["dataset"] not in SCANS else "3-D"
+    return f"{spread(values(runs, 'dice'))} ({kind}, {average(run['steps'] for run in runs):.0f} steps)"
 
 
 def ablation(records: Sequence[Record]) -> str:
@@ -44,26 +50,25 @@ def ablation(records: Sequence[Record]) -> str:
     Args:
         records: of all studies; those of ``modules`` count.
     """
-    groups = grouped((one for one in records if one["study"] == "modules"), "method", "dataset")
-    datasets = [name for name in DATASETS if (REFERENCE, name) in groups]
-    methods = [name for name in METHODS if any((name, dataset) in groups for dataset in datasets)]
+    groups = grouped((one for one in records if one["study"] == "modules"), "dataset", "method")
+    datasets = [name for name in DATASETS if (name, REFERENCE) in groups]
+    apart = {name: against_reference(groups, name, "dice") for name in datasets}
     rows = [
-        [method, *(_against(groups.get((method, name), []), groups[REFERENCE, name]) for name in datasets)]
-        for method in methods
+        [method, *(_against(groups.get((name, method), []), apart[name].get(method)) for name in datasets)]
+        for method in METHODS
+        if any((name, method) in groups for name in datasets)
     ]
     return table(["method", *(DATASETS[name].title for name in datasets)], rows)
 
 
-def _against(runs: Sequence[Record], whole: Sequence[Record]) -> str:
-    """Mean Dice, and its distance from the whole method's; a star where the interval of that is away from zero."""
+def _against(runs: Sequence[Record], pair: Difference | None) -> str:
+    """Mean Dice, and its distance from the whole method's; a star where that holds over the cases."""
     if not runs:
         return "–"
-    differences = paired(runs, whole, "dice")
-    interval = bootstrap_interval(differences)
-    if runs is whole or interval is None:
-        return number(average(values(runs, "dice")))
-    star = "*" if interval[0] > 0 or interval[1] < 0 else ""
-    return f"{number(average(values(runs, 'dice')))} ({np.mean(differences):+.3f}{star})"
+    dice = number(average(values(runs, "dice")))
+    if pair is None or pair.mean is None:
+        return dice
+    return f"{dice} ({-pair.mean:+.3f}{'*' if pair.holds else ''})"
 
 
 TABLES: dict[str, Callable[[Sequence[Record]], str]] = {"results": headline, "modules": ablation}

@@ -10,52 +10,74 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from data_sets import DATASETS
+from data_sets import DATASETS, PUBLISHED, SCANS
 from matplotlib.figure import Figure
 from mdtable import difference, number, section, spread
-from records import Record, commits, costs, grouped, paired, read, values, worst
-from scipy.stats import wilcoxon
+from records import (
+    Record,
+    against_reference,
+    commits,
+    costs,
+    grouped,
+    read,
+    scores,
+    values,
+    without_distance,
+    worst,
+)
 from short import put
 from studies import PLAIN, REFERENCE, STUDIES
 from trust import average
 
-from masg_sam.evaluation.compare import holm
+from masg_sam.evaluation.statistics import median
 
 HERE = Path(__file__).parent
 HEAD = """# Results
 
 Written by `python benchmarks/tables.py` from the JSON files in `results/`, which `python benchmarks/run.py` made: see
-[how](README.md). Dice, HD95 and surface Dice (2 mm; 2 pixels for pictures) are means over the test cases of the mean
-over the classes, ± one standard deviation over the cases. HD95 is in mm, of pictures in pixels; distances of missed
-classes are undefined and left out. Minutes are of the wall clock, CPU minutes of all cores together: others may have
-shared the machine."""
+[how](README.md), also for what differs between the commits of the rows. Scores are of the test cases; of a case, the
+mean over its classes. HD95 is in mm, of pictures in pixels; where a class was missed there is none, and it is left out
+and counted. Surface Dice has a tolerance of about a voxel, or more where voxels are fine:
+{tolerances}. Minutes are of the wall clock, CPU minutes of all cores together: other
+work often shared the machine, which makes both longer."""
 COST = ("steps", "input", "train min", "CPU min", "GB", "predict min")
-METHOD_HEADS = (
-    *("dataset", "method", "seeds", "Dice", "worst tenth", "HD95", "boundary F1"),
-    *("Δ Dice", "Δ HD95", "Δ boundary F1", "p", "steps", "train min", "CPU min", "predict min", "commit"),
+RUN_HEADS = (
+    *("dataset", "method", "seed", "Dice", "worst case", "HD95", "median HD95", "missed", "surface Dice"),
+    *(*COST, "commit"),
 )
-P = METHOD_HEADS.index("p")
+METHOD_HEADS = (
+    *("dataset", "method", "seeds", "Dice", "worst tenth", "HD95", "surface Dice"),
+    *("Δ Dice", "Δ HD95", "Δ surface Dice", "p", "steps", "train min", "CPU min", "predict min", "commit"),
+)
+METRICS = (("dice", 3), ("hd95_mm", 1), ("surface_dice", 3))
 COLOURS = {REFERENCE: "#0072B2", PLAIN: "#D55E00"}
-PAIRED = """± is over seeds. The worst tenth is the mean Dice of the worst tenth of the cases. Differences are
-masg-sam minus the method on the same cases, each case's mean over seeds, with the 95 % bootstrap interval over cases;
-p is of Wilcoxon's signed-rank test on Dice, corrected for all rows (Holm). Both are of the trainings shown, and say
-nothing of another seed."""
-PEERS = """nnU-Net v2 plans and preprocesses the same labelled cases (not counted), trains on all of them for the wall
-clock that `masg-sam train` took with its defaults, its learning rate falling to zero until then, and predicts as it
-does by default: `3d_fullres` for scans, `2d` for pictures, and `2d` for scans as "nnU-Net 2d". masg-sam is the run
-above."""
+PAIRED = """After ±, where there are several seeds, the standard deviation over them. The worst tenth is the mean Dice
+of the worst tenth of the cases. Δ is masg-sam minus the method, seed by seed and class by class where both have a
+value, averaged in each case, with the 95 % bootstrap interval (BCa) over the cases. p is of Wilcoxon's signed-rank test
+on the differences of Dice, corrected (Holm) for the rows of the same dataset in this table. A star marks differences
+that hold as [`masg-sam compare`](../docs/how-to/compare.md) has it: p below 0.05, the interval away from zero, mean and
+ranks on one side. All of this is over test cases; it leaves out how much another training seed would change."""
+PEERS = """nnU-Net v2 plans and preprocesses the same labelled cases (not counted), trains on all of them for about the
+wall clock that `masg-sam train` took with its defaults when it was run (see "train min"), with a learning rate that
+decays to zero over that time, and predicts as it does by default: `3d_fullres` for scans, `2d` for pictures, and `2d`
+for scans as "nnU-Net 2d". It starts from random weights, and its own default is 250 times 1000 steps: this says what a
+CPU can do in minutes, and not what nnU-Net can."""
 UNLABELLED = """Trained twice with the defaults: on the labelled scans, and then on them and on the masks that the
 first model gave to scans without labels. Minutes are of both trainings. **Self-training uses more images than any
 other row.**"""
+PLAIN_TEXT = """The decoder is exchanged for a plain pyramid on the same encoder; samples, steps and planes are the
+same."""
 
 
 def write(results: Path, out: Path) -> None:
     """All sections for which there are results."""
     records = read(results)
     studies = {study: [record for record in records if record["study"] == study] for study in STUDIES}
-    sections = [HEAD]
+    sections = [head(records)]
     if found := studies["defaults"]:
-        sections += [whole("The three commands with their defaults", found), classes(found), trust(found)]
+        sections.append(whole("The three commands with their defaults", found))
+        sections.append(methods("The whole method and the plain decoder, both with the defaults", PLAIN_TEXT, found))
+        sections += [classes("The same, class by class", found), trust(found)]
     if studies["peers"]:
         same = {(record["dataset"], record["seed"]) for record in studies["peers"]}
         own = [r for r in studies["defaults"] if r["method"] == REFERENCE and (r["dataset"], r["seed"]) in same]
@@ -63,6 +85,8 @@ def write(results: Path, out: Path) -> None:
     for study in ("modules", "controls", "clip"):
         if studies[study]:
             sections.append(methods(title(study), budget(studies[study]), studies[study]))
+    if studies["modules"]:
+        sections.append(classes("Modules, class by class", studies["modules"]))
     if studies["terms"]:
         sections.append(terms(studies["terms"]))
     if studies["shots"]:
@@ -83,42 +107,69 @@ def title(study: str) -> str:
     return (STUDIES[study].__doc__ or study).strip()
 
 
-def budget(records: Sequence[Record]) -> str:
-    """What all methods of a study share."""
+def head(records: Sequence[Record]) -> str:
+    """What all sections share."""
     sets = dict.fromkeys(record["dataset"] for record in records)
-    flags = "; ".join(f"{DATASETS[name].title}: `{' '.join(DATASETS[name].budget)}`" for name in sets)
-    return f"Equal samples, steps and evaluation for all ({flags})."
+    units = {name: "mm" if name in SCANS or name in PUBLISHED else "pixels" for name in sets}
+    tolerances = ", ".join(f"{DATASETS[n].title.split(',')[0]} {DATASETS[n].tolerance:g} {units[n]}" for n in sets)
+    return HEAD.replace("{tolerances}", tolerances)
+
+
+def budget(records: Sequence[Record]) -> str:
+    """What all methods of a study share, as it was typed."""
+    typed = {one["dataset"]: one["command"] for one in records if one["method"] == REFERENCE}
+    flags = "; ".join(f"{DATASETS[name].title}: `{what.partition(' --out RUN ')[2]}`" for name, what in typed.items())
+    return (
+        "Samples, steps, input and evaluation are the same for all, smaller than the defaults, in one plane and\n"
+        f"without learning which Dice to expect ({flags})."
+    )
 
 
 def whole(heading: str, records: Sequence[Record]) -> str:
     """Runs with nothing set: scores and cost of each."""
     rows = []
     for record in records:
-        scores = [
-            f"{number(record['mean'][m], d)} ± {number(record['sd'][m], d)}"
-            for m, d in (("dice", 3), ("hd95_mm", 1), ("surface_dice", 3))
-        ]
+        scored = [f"{number(record['mean'][m], d)} ± {number(record['sd'][m], d)}" for m, d in METRICS]
+        scored[2:2] = [number(median(scores_of([record], "hd95_mm")), 1), str(without_distance([record]))]
+        scored[1:1] = [number(worst([record])[0])]
         cost = [number(record["train"].get(what), 1) for what in ("minutes", "cpu_minutes", "peak_gb")]
         predicted = number(record["predict"]["minutes"], 1)
         size = " x ".join(map(str, record["size"]))
-        rows.append([*names(record), *scores, str(record["steps"]), size, *cost, predicted, record["commit"]])
+        rows.append([*names(record), *scored, str(record["steps"]), size, *cost, predicted, record["commit"]])
     return section(
         heading,
-        "`masg-sam train DATA --out RUN`, `predict`, `evaluate`, nothing set. Compare rows of one commit: what\n"
-        "changed between commits stands in [what was tried](../docs/explanation/what-was-tried.md).",
-        ["dataset", "method", "seed", "Dice", "HD95", "surface Dice", *COST, "commit"],
+        "`masg-sam train DATA --out RUN`, `predict`, `evaluate`, nothing set. After ± the standard deviation over the\n"
+        "test cases.",
+        [
+            *("dataset", "method", "seed", "Dice", "worst case", "HD95", "median HD95", "missed", "surface Dice"),
+            *COST,
+            "commit",
+        ],
         rows,
     )
 
 
-def classes(records: Sequence[Record]) -> str:
-    """Dice of each class, and of the worst cases."""
+def classes(heading: str, records: Sequence[Record]) -> str:
+    """Each class of each method, and the paired differences of the whole method to the others."""
+    groups = grouped(records, "dataset", "method")
     rows = []
-    for record in records:
-        each = ", ".join(f"{name} {number(one['dice'])}" for name, one in record["classes"].items())
-        rows.append([*names(record), each, *map(number, worst([record]))])
-    heads = ["dataset", "method", "seed", "Dice of each class", "worst case", "worst tenth"]
-    return section("Classes and worst cases", "Of a case, the mean Dice of its classes.", heads, rows)
+    for dataset in dict.fromkeys(record["dataset"] for record in records):
+        if (dataset, REFERENCE) not in groups:
+            continue
+        for name in groups[dataset, REFERENCE][0]["classes"]:
+            dice, surface = (against_reference(groups, dataset, m, name) for m in ("dice", "surface_dice"))
+            for method, pair in dice.items():
+                means = [mean_of(groups[dataset, one], "dice", name) for one in (REFERENCE, method)]
+                wins = [sum(sign * change > 0 for change in pair.cases.values()) for sign in (1, -1)]
+                scored = [*map(number, means), difference(pair, 3) + "*" * pair.holds, f"{wins[0]} / {wins[1]}"]
+                rows.append([DATASETS[dataset].title, name, method, *scored, difference(surface[method], 3)])
+    return section(
+        heading,
+        "Dice of masg-sam and of the method named, the paired difference as above with the number of cases in which\n"
+        "masg-sam is better or worse, and the difference of surface Dice. p is corrected for the methods of a class.",
+        ["dataset", "class", "against", "masg-sam", "it", "Δ Dice", "better / worse", "Δ surface Dice"],
+        rows,
+    )
 
 
 def trust(records: Sequence[Record]) -> str:
@@ -127,14 +178,16 @@ def trust(records: Sequence[Record]) -> str:
     for record in records:
         found = record["confidence"]
         if found is not None:
-            numbers = [number(found["spearman"], 2), number(found["error"]), f"{found['bias']:+.3f}"]
-            rows.append([*names(record), str(found["cases"]), *numbers, f"{found['worst_fifth']:.0%}"])
+            numbers = [number(found["spearman"], 2), number(found["error"]), number(deviation(record))]
+            numbers += [f"{found['bias']:+.3f}", f"{found['worst_fifth']:.0%}"]
+            rows.append([*names(record), str(found["cases"]), *numbers])
     return section(
         "Confidence against Dice",
         "`predict` says, without labels, which Dice to expect of a case. Rho is Spearman's, over the test cases; the\n"
-        "error is the mean absolute difference to the true Dice, the bias the mean signed one; the last column is the\n"
-        "part of the worst fifth of the cases by Dice that is in the worst fifth by expected Dice.",
-        ["dataset", "method", "seed", "cases", "rho", "error", "bias", "worst fifth found"],
+        "error is the mean absolute difference to the true Dice, beside that of the mean true Dice, which nobody\n"
+        "knows beforehand; the bias is the mean signed difference; the last column is the part of the worst fifth of\n"
+        "the cases by Dice that is in the worst fifth by expected Dice, 20 % by chance.",
+        ["dataset", "method", "seed", "cases", "rho", "error", "error of the mean", "bias", "worst fifth found"],
         rows,
     )
 
@@ -142,23 +195,21 @@ def trust(records: Sequence[Record]) -> str:
 def methods(heading: str, text: str, records: Sequence[Record]) -> str:
     """Each method's mean over seeds, its cost, and the paired difference of the whole method to it."""
     groups = grouped(records, "dataset", "method")
-    rows, p_values, places = [], [], []
-    for (dataset, method), runs in sorted(groups.items(), key=lambda item: list(DATASETS).index(item[0][0])):
-        cost = [number(costs(runs, what), 1) for what in ("minutes", "cpu_minutes")]
-        cost += [number(average(run["predict"]["minutes"] for run in runs), 1), commits(runs)]
-        scores = [spread(values(runs, "dice")), number(worst(runs)[1])]
-        scores += [spread(values(runs, "hd95_mm"), 1), spread(values(runs, "boundary_f1"))]
-        row = [DATASETS[dataset].title, method, str(len(runs)), *scores]
-        reference = groups.get((dataset, REFERENCE))
-        for metric, digits in (("dice", 3), ("hd95_mm", 1), ("boundary_f1", 3)):
-            differences = [] if reference is None or method == REFERENCE else paired(reference, runs, metric)
-            row.append(difference(differences, digits))
-            if metric == "dice" and any(differences):
-                p_values.append(float(wilcoxon([d for d in differences if d]).pvalue))
-                places.append(len(rows))
-        rows.append([*row, "–", number(average(run["steps"] for run in runs), 0), *cost])
-    for place, p in zip(places, holm(p_values), strict=True):
-        rows[place][P] = f"{p:.2g}"
+    rows = []
+    for dataset in dict.fromkeys(record["dataset"] for record in records):
+        apart = {metric: against_reference(groups, dataset, metric) for metric, _ in METRICS}
+        for method in [one for of, one in groups if of == dataset]:
+            runs = groups[dataset, method]
+            cost = [number(costs(runs, what), 1) for what in ("minutes", "cpu_minutes")]
+            cost += [number(average(run["predict"]["minutes"] for run in runs), 1), commits(runs)]
+            scored = [spread(values(runs, metric), digits) for metric, digits in METRICS]
+            scored.insert(1, number(worst(runs)[1]))
+            pairs = [(apart[metric].get(method), digits) for metric, digits in METRICS]
+            changes = [difference(pair, digits) + "*" * bool(pair and pair.holds) for pair, digits in pairs]
+            p = pairs[0][0].p_holm if pairs[0][0] else None
+            changes.append("–" if p is None else f"{p:.2g}")
+            steps = number(average(run["steps"] for run in runs), 0)
+            rows.append([DATASETS[dataset].title, method, str(len(runs)), *scored, *changes, steps, *cost])
     return section(heading, f"{text}\n{PAIRED}", METHOD_HEADS, rows)
 
 
@@ -225,6 +276,22 @@ def origin(records: Sequence[Record]) -> str:
         for (study, commit, machine, quick), runs in groups.items()
     ]
     return "\n".join(["## Where the runs come from", "", *lines])
+
+
+def scores_of(runs: Sequence[Record], metric: str) -> list[float | None]:
+    """Of each case, the mean over seeds and classes."""
+    return [average(one.values()) for one in scores(runs, metric).values()]
+
+
+def mean_of(runs: Sequence[Record], metric: str, name: str) -> float | None:
+    """Of one class, over seeds and cases."""
+    return average(value for one in scores(runs, metric, name).values() for value in one.values())
+
+
+def deviation(record: Record) -> float | None:
+    """Mean absolute deviation of the cases' Dice from their mean."""
+    dice = [value for value in scores_of([record], "dice") if value is not None]
+    return float(np.abs(np.array(dice) - np.mean(dice)).mean()) if dice else None
 
 
 def names(record: Record) -> list[str]:

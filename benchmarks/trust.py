@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 
-def confidence(predictions: Path, report: dict[str, Any]) -> dict[str, float] | None:
+def confidence(predictions: Path, report: dict[str, Any]) -> dict[str, Any] | None:
     """The Dice that prediction expected of each case against the true one, each the mean over its classes.
 
     Args:
@@ -20,26 +20,27 @@ def confidence(predictions: Path, report: dict[str, Any]) -> dict[str, float] | 
         report: what `masg-sam evaluate --json` printed of the same cases.
 
     Returns:
-        Spearman's rho, mean absolute and signed error, and the part of the worst fifth by Dice that is in the worst
-        fifth by expected Dice; ``None`` where nothing was expected, or of too few cases.
+        Spearman's rho, mean absolute and signed error, the part of the worst fifth by Dice that is in the worst fifth
+        by expected Dice, and the expected Dice of each case; ``None`` where nothing was expected, or of too few cases.
     """
     if not predictions.exists():
         return None
     lines = (json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines())
     expected = {line["case"]: average(line["expected_dice"].values()) for line in lines}
     true = {case["case"]: average(one["dice"] for one in case["classes"].values()) for case in report["cases"]}
-    pairs = [(expected[case], dice) for case, dice in true.items() if None not in (dice, expected.get(case))]
-    if len(pairs) < 3:
+    known = {case: expected[case] for case, dice in true.items() if None not in (dice, expected.get(case))}
+    if len(known) < 3:
         return None
-    said, was = np.array(pairs, dtype=float).T
-    fifth = math.ceil(len(pairs) / 5)
+    said, was = np.array([(value, true[case]) for case, value in known.items()], dtype=float).T
+    fifth = math.ceil(len(known) / 5)
     worst = set(np.argsort(said, kind="stable")[:fifth]) & set(np.argsort(was, kind="stable")[:fifth])
     return {
-        "cases": len(pairs),
+        "cases": len(known),
         "spearman": float(spearmanr(said, was).statistic),
         "error": float(np.abs(said - was).mean()),
         "bias": float((said - was).mean()),
         "worst_fifth": len(worst) / fifth,
+        "expected": known,
     }
 
 

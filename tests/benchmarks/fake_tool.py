@@ -8,7 +8,16 @@ import os
 import sys
 from pathlib import Path
 
-SCORES = {"dice": 0.5, "iou": 0.4, "hd95_mm": 3.0, "surface_dice": 0.6, "boundary_f1": 0.7}
+SCORES = {
+    "state": "both_present",
+    "dice": 0.5,
+    "precision": 0.5,
+    "recall": 0.5,
+    "iou": 0.4,
+    "hd95_mm": 3.0,
+    "surface_dice": 0.6,
+    "boundary_f1": 0.7,
+}
 
 
 def main() -> None:

@@ -26,14 +26,15 @@ Main = Callable[..., dict[str, dict[str, object]]]
 @pytest.fixture
 def main(script: Script, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Main:
     """``run.py`` on LA with stand-ins for the tools; returns the records by study and key."""
-    commands, run, nnunet = script("commands"), script("run"), script("nnunet")
+    commands, run, outcomes, nnunet = script("commands"), script("run"), script("outcomes"), script("nnunet")
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("unet.py", "nnunet.py", "self_training.py"):
         (tools / name).write_text(FAKE.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(commands, "HERE", tools)
-    for module in (commands, run):
+    for module in (commands, outcomes):
         monkeypatch.setattr(module, "MASG_SAM", [sys.executable, str(FAKE)])
+    monkeypatch.setattr(run, "commit", lambda: os.environ.get("COMMIT", "abc"))
     monkeypatch.setattr(nnunet, "install", lambda place: place.mkdir(parents=True, exist_ok=True))
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
 
@@ -74,7 +75,7 @@ def test_every_study_runs_quickly(main: Main, script: Script, tmp_path: Path) ->
     assert {name.split("/")[0] for name in records} == set(names) - {"clip", "published"}  # which have no LA
     record = records["modules/la4-masg-sam-0"]
     assert record["diagnostics"] == {"hae/attention_1": 0.2, "hae/drift": 0.2}
-    assert record["train"].keys() == {"minutes", "cpu_minutes", "peak_gb"}
+    assert record["train"].keys() == {"minutes", "cpu_minutes", "peak_gb", "commit"}
     assert "--training.steps 2" in record["command"] and record["quick"]
     assert records["peers/la4-nnU-Net-0"]["confidence"] is None
     assert {"prepare", "train", "predict"} <= records["peers/la4-nnU-Net-2d-0"].keys()
@@ -142,17 +143,65 @@ def test_a_step_that_is_done_is_not_repeated(main: Main, tmp_path: Path) -> None
     assert len(calls(tmp_path, "train")) == 1 and len(calls(tmp_path, "predict")) == 2
 
 
+def test_a_record_names_the_commit_that_ran(main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of one commit, its prediction of the next, and a record written at a third."""
+    asked = ("--study", "defaults", "--methods", "masg-sam")
+    monkeypatch.setenv("COMMIT", "first")
+    assert main(*asked)["defaults/la4-masg-sam-0"]["commit"] == "first"
+    (tmp_path / "results/defaults/la4-masg-sam-0.json").unlink()
+    monkeypatch.setenv("COMMIT", "third")
+    assert main(*asked)["defaults/la4-masg-sam-0"]["commit"] == "first"
+    (tmp_path / "results/defaults/la4-masg-sam-0.json").unlink()
+    (tmp_path / "work/defaults/la4-masg-sam-0/predict.json").unlink()
+    assert main(*asked)["defaults/la4-masg-sam-0"]["commit"] == "first, third"
+
+
+def test_masks_are_scored_anew(main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--study", "defaults", "--methods", "masg-sam")
+    assert main(*asked, "--rescore") == {}
+    before = main(*asked)["defaults/la4-masg-sam-0"]
+    path = tmp_path / "results/defaults/la4-masg-sam-0.json"
+    path.write_text(json.dumps(before | {"mean": {"dice": 0.1}, "train": {"minutes": 7}}), encoding="utf-8")
+    after = main(*asked, "--rescore")["defaults/la4-masg-sam-0"]
+    assert after == before | {"train": {"minutes": 7}} and after["tolerance"] == 2.0
+    assert len(calls(tmp_path, "train")) == len(calls(tmp_path, "predict")) == 1
+    words = calls(tmp_path, "evaluate")[-1]
+    assert words[words.index("--tolerance") + 1] == "2.0"
+    (tmp_path / "work/defaults/la4-masg-sam-0/predict.json").unlink()
+    assert main(*asked, "--rescore")["defaults/la4-masg-sam-0"] == after
+    assert "no longer there" in capsys.readouterr().err
+
+
+def test_what_is_not_there_is_said(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main("--study", "modules", "--methods", "plain")
+    assert "invalid choice: 'plain'" in capsys.readouterr().err
+    assert main("--study", "modules", "--methods", "nnU-Net") == {}
+    assert "nothing to do" in capsys.readouterr().err
+
+
 def test_cost_of_a_process_and_its_children(script: Script, tmp_path: Path) -> None:
     """Three seconds of CPU, two of them in a child, are 0.05 minutes; a note that is there is believed."""
     burn = "import time\nwhile time.process_time() < {}: sum(range(100000))\n"  # user time, and little of the system
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn.format(2)!r}])\n"
     once = script("processes").once
-    cost = once(tmp_path / "a/note.json", [sys.executable, "-c", child + burn.format(1)])
+    cost = once(tmp_path / "a/note.json", [sys.executable, "-c", child + burn.format(1)], "abc")
     assert cost["cpu_minutes"] == pytest.approx(0.05, abs=0.015) and cost["minutes"] >= 0.03 and cost["peak_gb"] > 0
-    assert once(tmp_path / "a/note.json", ["false"]) == cost
+    assert once(tmp_path / "a/note.json", ["false"], "def") == cost and cost["commit"] == "abc"
     with pytest.raises(SystemExit, match="failed with status 1"):
-        once(tmp_path / "b.json", ["false"])
+        once(tmp_path / "b.json", ["false"], "abc")
     assert not (tmp_path / "b.json").exists()
+
+
+def test_parts_of_a_step_are_added_up(script: Script, tmp_path: Path) -> None:
+    """A second of CPU until it fails, and another when it is run again."""
+    burn = "import sys, time\nwhile time.process_time() < 1: sum(range(100000))\nsys.exit({})"
+    once = script("processes").once
+    with pytest.raises(SystemExit, match="status 3"):
+        once(tmp_path / "note.json", [sys.executable, "-c", burn.format(3)], "abc")
+    cost = once(tmp_path / "note.json", [sys.executable, "-c", burn.format(0)], "def")
+    assert cost["cpu_minutes"] == pytest.approx(2 / 60, abs=0.012) and cost["commit"] == "abc, def"
+    assert [path.name for path in tmp_path.iterdir()] == ["note.json"]
 
 
 def test_a_stopped_benchmark_takes_its_step_along(tmp_path: Path) -> None:
@@ -161,7 +210,9 @@ def test_a_stopped_benchmark_takes_its_step_along(tmp_path: Path) -> None:
         "-c",
         f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(99)",
     ]
-    code = f"import processes; processes.end_with_steps(); processes.measure({step!r})"
+    note = str(tmp_path / "note.json")
+    start = f"processes.once(pathlib.Path({note!r}), {step!r}, 'abc')"
+    code = f"import pathlib, processes; processes.end_with_steps(); {start}"
     benchmark = subprocess.Popen([sys.executable, "-c", code], cwd=BENCHMARKS)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text(encoding="utf-8"):
         assert benchmark.poll() is None
@@ -170,6 +221,7 @@ def test_a_stopped_benchmark_takes_its_step_along(tmp_path: Path) -> None:
     assert benchmark.wait() == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
+    assert json.loads((tmp_path / "note.part").read_text(encoding="utf-8"))["minutes"] >= 0
 
 
 def test_peers_get_the_minutes_of_masg_sam(main: Main, tmp_path: Path) -> None:

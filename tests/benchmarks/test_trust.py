@@ -25,7 +25,7 @@ def test_confidence_by_hand(script: Script, tmp_path: Path) -> None:
     found = script("trust").confidence(tmp_path / "p.jsonl", report(true))
     assert found["spearman"] == pytest.approx(0.9) and found["cases"] == 5
     assert found["error"] == pytest.approx(0.1) and found["bias"] == pytest.approx(0.1)
-    assert found["worst_fifth"] == 1.0
+    assert found["worst_fifth"] == 1.0 and found["expected"] == said
 
 
 def test_no_confidence_without_expectations(script: Script, tmp_path: Path) -> None:
