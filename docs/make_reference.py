@@ -20,7 +20,8 @@ REFERENCE = Path(__file__).parent / "reference"
 CONFIGURATION = """# Configuration
 
 Every setting has one name: a flag of `masg-sam train`, a line of a YAML recipe, an attribute of
-`masg_sam.Config`. Flags overrule the recipe, the recipe overrules the defaults.
+`masg_sam.Config`. Flags overrule the recipe, the recipe overrules the defaults. Where a setting may be none, `none` and
+YAML's `null` both say so.
 """
 CLI = """# Command line
 

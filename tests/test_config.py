@@ -42,6 +42,12 @@ def test_settings_are_not_shared_between_configurations() -> None:
     [
         ("training.steps", "300", 300),
         ("training.steps", "null", None),
+        ("training.steps", "none", None),
+        ("data.size", "None", None),
+        ("data.modality", "none", None),
+        ("model.dsf.location", "none", None),
+        ("data.class_names", "[none, liver]", ["none", "liver"]),
+        ("model.encoder.weights", "none", "none"),
         ("training.lr", "0.002", 0.002),
         ("training.lr", "1.0e-3", 1e-3),
         ("training.trackers", "[]", []),
@@ -70,6 +76,30 @@ def test_a_value_in_scientific_notation_needs_no_point() -> None:
     assert override(Config(), {"training.lr": "1e-3"}).training.lr == 1e-3
 
 
+def test_none_in_a_recipe_is_none(tmp_path: Path) -> None:
+    """Help and reference call it none; YAML's own word is null."""
+    config = load_config(recipe(tmp_path, "data:\n  modality: none\n  pixel: None\ntraining:\n  steps: null\n"))
+    assert config == Config()
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value", "told"),
+    [
+        ("training", "lr", -1.0, "setting lr: .* greater than 0"),
+        ("training", "stepz", 5, "setting stepz: .*stepz"),
+        ("data", "size", True, "setting size: .*true and false"),
+        ("model", "bfe", {"stride": 3}, "setting bfe.stride"),
+    ],
+)
+def test_what_is_assigned_is_checked(group: str, name: str, value: Any, told: str) -> None:
+    config = Config()
+    with pytest.raises(ConfigError, match=told):
+        setattr(getattr(config, group), name, value)
+    assert config == Config()
+    config.data.size, config.data.modality = 64, "none"
+    assert (config.data.size, config.data.modality) == (64, None)
+
+
 def test_override_leaves_the_original() -> None:
     config = Config()
     override(config, {"training.steps": 3, "model.hae.enabled": False})
@@ -86,6 +116,10 @@ def test_override_leaves_the_original() -> None:
         ("training.steps.more", 3),
         ("training.steps", 0),
         ("training.steps", "many"),
+        ("training.steps", True),
+        ("training.lr", True),
+        ("training.batch_size", "none"),
+        ("data.planes", True),
         ("training.lr", -1),
         ("training.ema", 1.0),
         ("data.size", 100),

@@ -9,21 +9,50 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from masg_sam.errors import ConfigError
 
-_STRICT = ConfigDict(extra="forbid", validate_default=True)
+_COMPLETE = ConfigDict(extra="forbid", validate_default=True)
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
 
 
-@dataclass(config=_STRICT)
-class EncoderConfig:
+@dataclass(config=_COMPLETE)
+class _Settings:
+    """How a value is read before its type is checked, wherever it comes from."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read(cls, value: Any, info: ValidationInfo) -> Any:
+        """``none``, as help and reference write it, is ``None`` where that is allowed; a bool is no number."""
+        hint = get_type_hints(cls)[info.field_name or ""]
+        kinds = get_args(hint) or (hint,)
+        if isinstance(value, str) and value.lower() in ("none", "null") and type(None) in kinds:
+            return None
+        if isinstance(value, bool) and bool not in kinds:
+            raise PydanticCustomError("bool", "true and false are no value of it")
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign what passes the checks of a recipe.
+
+        Raises:
+            ConfigError: an unknown name or a wrong value.
+        """
+        try:
+            self.__pydantic_validator__.validate_assignment(self, name, value)  # type: ignore[attr-defined]
+        except ValidationError as error:
+            raise _refusal(error) from error
+
+
+@dataclass(config=_COMPLETE)
+class EncoderConfig(_Settings):
     """SAM's image encoder."""
 
     name: Annotated[
@@ -46,8 +75,8 @@ class EncoderConfig:
     ] = False
 
 
-@dataclass(config=_STRICT)
-class HaeConfig:
+@dataclass(config=_COMPLETE)
+class HaeConfig(_Settings):
     """HAE, hierarchical attention enhancement."""
 
     enabled: Annotated[bool, Field(description="use HAE")] = True
@@ -62,8 +91,8 @@ class HaeConfig:
     ] = 0.3
 
 
-@dataclass(config=_STRICT)
-class BfeConfig:
+@dataclass(config=_COMPLETE)
+class BfeConfig(_Settings):
     """BFE, boundary feature enhancement."""
 
     enabled: Annotated[bool, Field(description="use BFE")] = True
@@ -72,8 +101,8 @@ class BfeConfig:
     stride: Annotated[Literal[2, 4], Field(description="stride of the refined mask, input pixels")] = 2
 
 
-@dataclass(config=_STRICT)
-class DsfConfig:
+@dataclass(config=_COMPLETE)
+class DsfConfig(_Settings):
     """DSF, dynamic semantic fusion with class texts."""
 
     enabled: Annotated[bool, Field(description="use DSF")] = True
@@ -90,8 +119,8 @@ class DsfConfig:
     match_weight: Annotated[Weight, Field(description="weight of the loss of the similarity maps")] = 0.2
 
 
-@dataclass(config=_STRICT)
-class DecoderConfig:
+@dataclass(config=_COMPLETE)
+class DecoderConfig(_Settings):
     """The mask decoder."""
 
     kind: Annotated[Literal["sam", "fpn"], Field(description="SAM's decoder, or a plain pyramid to compare with")] = (
@@ -101,8 +130,8 @@ class DecoderConfig:
     coarse_weight: Annotated[Weight, Field(description="weight of the loss of the coarse mask")] = 0.4
 
 
-@dataclass(config=_STRICT)
-class ModelConfig:
+@dataclass(config=_COMPLETE)
+class ModelConfig(_Settings):
     """The network."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -112,8 +141,8 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
-@dataclass(config=_STRICT)
-class DataConfig:
+@dataclass(config=_COMPLETE)
+class DataConfig(_Settings):
     """How images become network input."""
 
     size: Annotated[
@@ -150,8 +179,8 @@ class DataConfig:
     )
 
 
-@dataclass(config=_STRICT)
-class TrainingConfig:
+@dataclass(config=_COMPLETE)
+class TrainingConfig(_Settings):
     """Optimisation."""
 
     steps: Annotated[Positive | None, Field(description="optimiser steps; none: chosen from size")] = None
@@ -180,8 +209,8 @@ class TrainingConfig:
     ] = field(default_factory=lambda: ["tensorboard"])
 
 
-@dataclass(config=_STRICT)
-class Config:
+@dataclass(config=_COMPLETE)
+class Config(_Settings):
     """Everything a training run needs to know beside its data."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -213,15 +242,20 @@ def from_dict(values: Mapping[str, Any], source: str | Path | None = None) -> Co
     try:
         return TypeAdapter(Config).validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"setting {name or 'file'}: {first['msg']}",
-            path=source,
-            found=first["input"],
-            expected=_known(name),
-            mend="`masg-sam train --help` lists every setting",
-        ) from error
+        raise _refusal(error, source) from error
+
+
+def _refusal(error: ValidationError, source: str | Path | None = None) -> ConfigError:
+    """What pydantic found first, in our words."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    return ConfigError(
+        f"setting {name or 'file'}: {first['msg']}",
+        path=source,
+        found=first["input"],
+        expected=_known(name),
+        mend="`masg-sam train --help` lists every setting",
+    )
 
 
 def to_dict(config: Any) -> dict[str, Any]:
