@@ -18,6 +18,13 @@ def test_the_parts_of_an_address() -> None:
     assert plain.of_series("7.8") == str(parse_address(f"{plain}/series/7.8"))
 
 
+@pytest.mark.parametrize("host", ["[::1]:8080", "[fd00::a1]"])
+def test_a_host_by_its_number_keeps_its_brackets(host: str) -> None:
+    found = parse_address(f"dicomweb://ann:p@{host}/dicom-web/studies/1.2.3")
+    assert found.service == f"http://{host}/dicom-web"
+    assert str(found) == f"dicomweb://{host}/dicom-web/studies/1.2.3"
+
+
 def test_an_address_never_shows_the_password() -> None:
     found = parse_address("dicomweb://ann:secret@h:1/studies/1.2/series/3")
     assert "secret" not in f"{found} {found!r} {found.service}"

@@ -61,8 +61,10 @@ def parse_address(text: str) -> Address:
     """
     parts = urlsplit(text)
     place = PLACE.fullmatch(parts.path)
+    name = parts.hostname or ""
+    name = f"[{name}]" if ":" in name else name  # IPv6
     try:
-        host = f"{parts.hostname or ''}:{parts.port}" if parts.port else parts.hostname or ""
+        host = f"{name}:{parts.port}" if parts.port else name
     except ValueError:  # a port that is no number
         host = ""
     if not host or place is None or parts.query or parts.fragment:

@@ -93,7 +93,7 @@ def match(predictions: Path, labels: Path, names: Mapping[int, str] | None = Non
     pairs = _pairs(masks, truths, one_each, predictions)
     label_map = LabelMap.from_names(truth_names) if truth_names else _fit(pairs, mask_names, labels)
     reader = ClassReader(label_map, bool(truth_names), masks, mask_names, predictions)
-    extra = [case for case, mask in masks.items() if mask not in [used for used, _ in pairs.values()]]
+    extra = [] if one_each else [case for case in masks if case not in pairs]
     return Matched(pairs, label_map, reader, truth_names, extra)
 
 
