@@ -22,7 +22,7 @@ def check_kind(path: Path) -> None:
     """Refuse a kind of picture that cannot be written.
 
     Raises:
-        OutputError: it is one.
+        OutputError: the file's ending names no kind that can be drawn.
     """
     if path.suffix.lower() not in KINDS:
         raise OutputError("is no picture we can write", path=path, expected=", ".join(KINDS), mend="name it so")

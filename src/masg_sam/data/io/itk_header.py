@@ -69,7 +69,7 @@ def must_unpack(path: Path, voxels: Voxels, size: int) -> None:
         size: bytes of all of them.
 
     Raises:
-        ImageError: they do not.
+        ImageError: they are damaged, or unpack to more or less than their size.
     """
     if not voxels.deflated:
         return

@@ -22,7 +22,7 @@ def must_fit(path: Path, shape: Sequence[int], item_bytes: int = 1, ratio: float
         ratio: bytes that a byte of the file may unpack to; ``None`` where the compression is not known.
 
     Raises:
-        ImageError: it does.
+        ImageError: the claim is none, too large to be meant, or more than the file can unpack to.
     """
     found = " x ".join(map(str, shape))
     count = math.prod(int(n) for n in shape)

@@ -82,7 +82,7 @@ def must_place_voxels(path: Path, affine: np.ndarray) -> None:
     """Refuse an affine that holds NaN, an axis without length or of a hundred metres, or axes in one plane.
 
     Raises:
-        GeometryError: it does.
+        GeometryError: the affine is such a one.
     """
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     usable = np.isfinite(affine).all() and lengths.min() > 0 and lengths.max() < LONGEST
