@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from masg_sam.config import Config, ModelConfig, from_dict, load_config, override, to_dict
 from masg_sam.data.task import Task
+from masg_sam.files import parse
 from masg_sam.models.checkpoint import TrainedModel
 from masg_sam.models.masg_sam import MasgSamOutput
 from masg_sam.segmenter import MasgSam
-from masg_sam.training.run import package_versions, prepare
+from masg_sam.training.run import prepare
 from masg_sam.training.trainer import Trainer
+from masg_sam.versions import package_versions
 
 CHANNELS = (32, 64, 128, 256, 320)
 LR = 1e-3
@@ -72,7 +74,7 @@ def train(data: Path, out: Path, config: Config) -> None:
 def predict(run: Path, images: Path, out: Path) -> None:
     """Segment as `masg-sam predict` does."""
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    task = Task.from_dict(facts["task"])
+    task = parse(Task, facts["task"])
     network = UNetPeer(task)
     network.load_state_dict(load_file(run / "model.safetensors"))
     model = MasgSam(TrainedModel(network, task, from_dict(facts["config"]), {}, {}))  # type: ignore[arg-type]

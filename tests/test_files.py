@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from masg_sam.errors import LayoutError, OutputError
-from masg_sam.files import folder_moved_into_place, moved_into_place, read_json, write_text
+from masg_sam.errors import LayoutError, OutputError, WriteError
+from masg_sam.files import append_text, folder_moved_into_place, moved_into_place, read_json, write_text
 
 
 def test_text_is_written_with_its_folder_and_the_usual_permissions(tmp_path: Path) -> None:
@@ -114,3 +115,22 @@ def test_a_folder_that_holds_something_is_refused(name: str, tmp_path: Path) -> 
     with pytest.raises(OutputError, match=name), folder_moved_into_place(tmp_path / name):
         pytest.fail("not reached")
     assert (tmp_path / "full" / "a.txt").read_text() == "mine" and os.listdir(tmp_path) == ["full"]
+
+
+def test_text_is_added_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lines"
+    append_text(path, "one\n")
+    append_text(path, "zwölf\n")
+    assert path.read_text(encoding="utf-8") == "one\nzwölf\n"
+
+    class Short(io.FileIO):
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            return super().write(data[:2])
+
+    monkeypatch.setattr("builtins.open", lambda path, mode, **_: Short(path, mode.replace("b", "")))
+    with pytest.raises(WriteError, match="No space left"):
+        append_text(path, "three\n")
+    monkeypatch.undo()
+    assert path.read_text(encoding="utf-8") == "one\nzwölf\n"
+    with pytest.raises(WriteError):
+        append_text(tmp_path / "nowhere" / "lines", "one\n")

@@ -184,6 +184,7 @@ def test_public_names_of_the_package_are_there() -> None:
     for name in masg_sam.__all__:
         assert getattr(masg_sam, name) is not None
     assert not hasattr(masg_sam, "no_such_name")
+    assert set(masg_sam.__all__) <= set(dir(masg_sam))
     modules = {module.name for module in pkgutil.iter_modules(masg_sam.__path__)}
     assert modules.isdisjoint(masg_sam.__all__)  # once imported, a module of that name would take the verb's place
     assert "masg_sam" in sys.modules

@@ -10,10 +10,15 @@ import pytest
 import torch
 from support import blobs, write_scan
 
-from masg_sam import MasgSam, report, train
+from masg_sam import MasgSam, predict, report, train
 from masg_sam.config import Config, override
-from masg_sam.errors import ImageError, InputError, OutputError
+from masg_sam.data.io import read_channels
+from masg_sam.data.task import Task
+from masg_sam.errors import CheckpointError, ConfigError, ImageError, InputError, OutputError, WriteError
 from masg_sam.inference.prompting import Box
+from masg_sam.models.checkpoint import TrainedModel
+from masg_sam.models.masg_sam import MasgSamNetwork
+from masg_sam.models.sam.weights import load_sam
 
 
 @pytest.fixture
@@ -22,6 +27,23 @@ def trained(make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path) -> 
     data = make_dataset(cases=2)
     settings = {"training.steps": 100, "training.lr": 3e-3, "training.calibration": 0, "data.prompts": 0.5}
     return train(data, tmp_path / "run", override(tiny, settings)), data / "imagesTs" / "case0_0000.nii.gz"
+
+
+@pytest.fixture
+def untrained(tiny: Config, make_task: Callable[..., Task]) -> MasgSam:
+    """A model that was never trained, for what does not hang on its masks."""
+    sam = load_sam(tiny.model.encoder)
+    network = MasgSamNetwork(tiny.model, sam, 1, 3, torch.randn(1, 16)).eval()
+    return MasgSam(TrainedModel(network, make_task(), tiny, sam.architecture, {}), "cpu")
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> list[Path]:
+    """Two scans."""
+    paths = [tmp_path / "scans" / f"scan{i}.nii.gz" for i in range(2)]
+    for i, path in enumerate(paths):
+        write_scan(path, blobs(i)[0])
+    return paths
 
 
 def test_a_prompt_file_steers_images_of_any_axis_order(trained: tuple[MasgSam, Path], tmp_path: Path) -> None:
@@ -85,6 +107,76 @@ def test_a_broken_image_leaves_nothing_behind(trained: tuple[MasgSam, Path], tmp
         "predictions.jsonl",
         good.name,
     }
+
+
+def test_a_full_disk_ends_the_prediction_at_once(
+    untrained: MasgSam, scans: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    def refuse(*places: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("masg_sam.segmenter.read_channels", lambda *args: read.append(args) or read_channels(*args))
+    monkeypatch.setattr("masg_sam.files.os.replace", refuse)
+    with pytest.raises(WriteError, match=r"cannot be written(.|\n)*No space left") as caught:
+        list(untrained.predict(scans, tmp_path / "masks"))
+    assert len(read) == 1 and "space left" in caught.value.mend
+
+
+def test_a_wrong_call_is_refused_at_the_call(untrained: MasgSam, scans: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for images, out, kind, error in (
+        (scans, "masks", "foo", ConfigError),
+        (scans, "masks", "png", OutputError),
+        (scans, "file", None, OutputError),
+        (scans, "scans", None, OutputError),
+        (tmp_path / "nowhere", "masks", None, InputError),
+    ):
+        with pytest.raises(error):
+            untrained.predict(images, tmp_path / out, mask_format=kind)
+    untrained.save_pretrained(tmp_path / "run")
+    address = "dicomweb://127.0.0.1:9/dicom-web/studies/1.2"
+    for run, images, kind, error in (
+        (tmp_path / "no run", scans, None, CheckpointError),
+        (tmp_path / "no run", address, None, CheckpointError),
+        (tmp_path / "run", address, "foo", ConfigError),
+        (tmp_path / "run", scans, "foo", ConfigError),
+    ):
+        with pytest.raises(error):
+            predict(run, images, tmp_path / "masks", mask_format=kind)
+    assert not (tmp_path / "masks").exists()
+
+
+def test_a_case_has_one_mask_and_one_line(untrained: MasgSam, scans: list[Path], tmp_path: Path) -> None:
+    """In another format the new mask takes the old one's place; what is not named as its mask stays."""
+    masks = tmp_path / "masks"
+    list(untrained.predict(scans, masks))
+    (masks / "scan0.mha").write_bytes(b"of another tool")
+    list(untrained.predict(scans[0], masks, mask_format="nrrd"))
+    assert {path.name for path in masks.iterdir() if path.name.startswith("scan")} == {
+        "scan0.nrrd",
+        "scan0.mha",
+        "scan1.nii.gz",
+    }
+    lines = [json.loads(line) for line in (masks / "predictions.jsonl").read_text().splitlines()]
+    assert [(line["case"], line["file"]) for line in lines] == [("scan1", "scan1.nii.gz"), ("scan0", "scan0.nrrd")]
+
+
+@pytest.mark.parametrize("named", ["../scans/scan0.nii.gz", "scan1.nii.gz", "notes.txt", ["scan1.nii.gz"], None])
+def test_only_a_mask_of_the_case_is_removed(
+    untrained: MasgSam, scans: list[Path], tmp_path: Path, named: object
+) -> None:
+    masks = tmp_path / "masks"
+    list(untrained.predict(scans, masks))
+    (masks / "notes.txt").touch()
+    lines = [json.dumps({"case": "scan0", "file": named}), "damaged {", "[1]"]
+    (masks / "predictions.jsonl").write_text("".join(line + "\n" for line in lines))
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    list(untrained.predict(scans[0], masks, mask_format="nrrd"))
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before | {masks / "scan0.nrrd"}
+    kept = (masks / "predictions.jsonl").read_text().splitlines()
+    assert kept[:2] == lines[1:] and json.loads(kept[2])["file"] == "scan0.nrrd"
 
 
 def test_masks_replace_nothing_that_was_not_predicted(trained: tuple[MasgSam, Path], tmp_path: Path) -> None:

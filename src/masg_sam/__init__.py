@@ -2,24 +2,70 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Config", "MasgSam", "check", "compare", "convert", "evaluate", "predict", "report", "train"]
+__all__ = [
+    "Box",
+    "CaseResult",
+    "Click",
+    "Comparison",
+    "Config",
+    "Evaluation",
+    "MasgSam",
+    "RoughMask",
+    "Segmentation",
+    "TrainingCheck",
+    "check",
+    "compare",
+    "convert",
+    "describe",
+    "evaluate",
+    "load_config",
+    "predict",
+    "report",
+    "train",
+]
+_HOMES = {
+    "Box": "inference.prompting",
+    "Click": "inference.prompting",
+    "Comparison": "evaluation.compare",
+    "Config": "config",
+    "Evaluation": "evaluation.scores",
+    "RoughMask": "inference.prompting",
+    "Segmentation": "inference.predictor",
+    "TrainingCheck": "data.check",
+    "load_config": "config",
+}  # of the others: api
 
 if TYPE_CHECKING:
-    from masg_sam.api import MasgSam, check, compare, convert, evaluate, predict, report, train
-    from masg_sam.config import Config
+    from masg_sam.api import (
+        CaseResult,
+        MasgSam,
+        check,
+        compare,
+        convert,
+        describe,
+        evaluate,
+        predict,
+        report,
+        train,
+    )
+    from masg_sam.config import Config, load_config
+    from masg_sam.data.check import TrainingCheck
+    from masg_sam.evaluation.compare import Comparison
+    from masg_sam.evaluation.scores import Evaluation
+    from masg_sam.inference.predictor import Segmentation
+    from masg_sam.inference.prompting import Box, Click, RoughMask
 
 
 def __getattr__(name: str) -> Any:
-    """The public verbs, imported when first used, so that ``import masg_sam`` costs nothing."""
-    if name == "Config":
-        from masg_sam.config import Config
+    """A public name, imported when first used, so that ``import masg_sam`` costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api')}"), name)
 
-        return Config
-    if name in __all__:
-        from masg_sam import api
 
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

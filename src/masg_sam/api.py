@@ -1,7 +1,7 @@
 """The verbs in Python: :func:`check`, :func:`convert`, :func:`train`, :func:`predict`, :func:`evaluate`,
 :func:`compare`, :func:`report`, :func:`describe`.
 
-The command line calls these and adds nothing.
+The command line calls these; of its own it has the sample, the demonstration, tables, CSV and plots.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from rich.console import Console
 
 from masg_sam.config import Config
 from masg_sam.data.address import Address, is_address, parse_address
+from masg_sam.data.io.formats import check_format
 from masg_sam.devices import resolve_device
 from masg_sam.errors import ConfigError
-from masg_sam.files import PathLike
-from masg_sam.models.checkpoint import load_model
+from masg_sam.files import PathLike, must_be_folder
+from masg_sam.models.checkpoint import find_model, read_about
 from masg_sam.segmenter import CaseResult, MasgSam
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ def check(data: PathLike, out: PathLike | None = None) -> TrainingCheck:
         InputError: there is no dataset, or the folder cannot be written to.
     """
     from masg_sam.data.check import examine_folder
-    from masg_sam.inference.check_pictures import check_folder, write_check
+    from masg_sam.inference.check_pictures import write_check
 
     if out is None:
         return examine_folder(Path(data))
-    check_folder(Path(out))
+    must_be_folder(Path(out))
     found = examine_folder(Path(data))
     write_check(found, Path(out))
     return found
@@ -132,9 +133,14 @@ def predict(
         mask_format: of the masks; that of the images if not given.
         store: send the results to the PACS that the images came from.
 
+    Returns:
+        The results. What is wrong with the call is raised at once, and the model is loaded; images are read, or
+        fetched from the PACS, when their results are asked for.
+
     Raises:
         ConfigError: an address beside files, or something to store without a PACS to store it in.
-        ServerError: the PACS does not answer, refuses, or does not have the images.
+        InputError: as :meth:`MasgSam.from_pretrained` and :meth:`MasgSam.predict` raise it.
+        ServerError: while iterating; the PACS does not answer, refuses, or does not have the images.
     """
     address = _server_address(images)
     if store and (address is None or mask_format not in (None, "dicom-seg", "rtstruct")):
@@ -144,15 +150,29 @@ def predict(
             expected="a dicomweb:// address, and masks as dicom-seg or rtstruct",
             mend="leave out --store, or change the images or --format",
         )
+    if mask_format is not None:
+        check_format(mask_format, ())
+    server = None if address is None else _server(address)
     model = MasgSam.from_pretrained(run, device, batch_size)
-    if address is None:
-        yield from model.predict(images, out, prompts or (), pictures, mask_format)
-        return
-    server = _server(address)
+    if server is None:
+        return model.predict(images, out, prompts or (), pictures, mask_format)
+    return _predict_from(server, model, Path(out), prompts or (), pictures, mask_format, store)
+
+
+def _predict_from(
+    server: Server,
+    model: MasgSam,
+    out: Path,
+    prompts: PathLike | tuple[()],
+    pictures: bool,
+    mask_format: str | None,
+    store: bool,
+) -> Iterator[CaseResult]:
+    """Fetch the one case of a PACS, segment it, and store the result there if asked for."""
     with server.retrieve() as case:
-        for result in model.predict(case, out, prompts or (), pictures, mask_format):
+        for result in model.predict(case, out, prompts, pictures, mask_format):
             if store:
-                server.store(Path(out) / result.file)
+                server.store(out / result.file)
             yield result
 
 
@@ -210,13 +230,20 @@ def compare(
 
     Returns:
         For each metric the comparison of the mean over classes, then those of the classes.
+
+    Raises:
+        ConfigError: a metric that cannot be compared.
+        InputError: fewer than two methods, or what :func:`masg_sam.evaluation.compare.compare` and the evaluation of
+            masks refuse.
     """
+    from masg_sam.evaluation.compare import check_comparable
     from masg_sam.evaluation.compare import compare as run
     from masg_sam.evaluation.methods import evaluate_methods
 
+    check_comparable(methods, metrics)
     paths = {name: Path(path) for name, path in methods.items()}
     evaluations = evaluate_methods(paths, None if labels is None else Path(labels), tolerance_mm)
-    classes = next(iter(evaluations.values())).class_names if evaluations else []
+    classes = next(iter(evaluations.values())).class_names
     subjects = [None, *classes] if per_class and len(classes) > 1 else [None]
     return [run(evaluations, metric, subject) for metric in metrics for subject in subjects]
 
@@ -256,22 +283,24 @@ def describe(run: PathLike | None = None) -> dict[str, Any]:
     """What this installation has, or what a trained model is; plain values for JSON.
 
     Args:
-        run: a run's folder; ``None`` for the installation.
+        run: a run's folder, or a hub id; ``None`` for the installation.
+
+    Raises:
+        InputError: as :meth:`MasgSam.from_pretrained` raises it; the weights are not read.
     """
     from masg_sam.data.task import describe_slices
     from masg_sam.models.sam.weights import cache_folder
-    from masg_sam.training.run import package_versions
+    from masg_sam.versions import package_versions
 
     if run is None:
         kept = sorted(path.name for path in cache_folder().glob("*.safetensors"))
-        facts = {
+        installed = {
             "device": resolve_device("auto"),
             "weights_cache": str(cache_folder()),
             "weights": ", ".join(kept),
         }
-        return facts | package_versions()
-    model = load_model(Path(run))
-    task = model.task
+        return installed | package_versions()
+    config, task, facts = read_about(find_model(run)[0])
     return {
         "classes": ", ".join(task.labels.names),
         "modality": task.modality,
@@ -279,8 +308,8 @@ def describe(run: PathLike | None = None) -> dict[str, Any]:
         "input": f"{task.size[0]} x {task.size[1]} pixels",
         "pixel_mm": task.pixel or None,
         "slices": describe_slices(task),
-        "encoder": model.config.model.encoder.name,
-        "weights": model.facts.get("weights"),
-        "text": (model.facts.get("text") or {}).get("source"),
-        "versions": ", ".join(f"{k} {v}" for k, v in model.facts.get("versions", {}).items()),
+        "encoder": config.model.encoder.name,
+        "weights": facts.get("weights"),
+        "text": (facts.get("text") or {}).get("source"),
+        "versions": ", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items()),
     }

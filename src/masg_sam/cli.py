@@ -1,4 +1,7 @@
-"""The command ``masg-sam VERB``: parses, calls :mod:`masg_sam.api`, prints. No logic lives here."""
+"""The command ``masg-sam VERB``: parses, calls :mod:`masg_sam.api`, writes and prints what it returns.
+
+``sample`` and ``demo``, which have no data of the user, call their own modules.
+"""
 
 from __future__ import annotations
 
@@ -273,7 +276,7 @@ def demo(
 
 @app.command()
 def info(
-    run: Annotated[str | None, typer.Argument(help="a trained model to describe")] = None,
+    run: Annotated[str | None, typer.Argument(help="a trained model to describe: its folder, or a hub id")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Say what this installation has, or what a trained model is."""

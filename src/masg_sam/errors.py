@@ -91,6 +91,10 @@ class OutputError(InputError):
     """The place to write to cannot be used."""
 
 
+class WriteError(OutputError):
+    """A file could not be written: the disk is full, say, or the folder lets nobody write."""
+
+
 class ServerError(InputError):
     """A PACS does not answer, refuses, or does not have what is asked for."""
 

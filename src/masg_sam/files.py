@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -9,15 +10,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
-from masg_sam.errors import InputError, OutputError
+from masg_sam.errors import InputError, OutputError, WriteError
 
 PathLike = str | os.PathLike[str]
 UNFINISHED = ".writing-"  # how the names of unfinished files begin; what a kill leaves does not count
 MOST_TEXT = 256 * 2**20  # bytes of a JSON or XML file
+T = TypeVar("T")
 
 
 @contextmanager
@@ -31,7 +34,7 @@ def moved_into_place(path: Path) -> Iterator[Path]:
         path: where the file belongs; its folder is made when missing.
 
     Raises:
-        OutputError: the place cannot be written to.
+        WriteError: the place cannot be written to.
     """
     folder: Path | None = None
     try:
@@ -41,9 +44,7 @@ def moved_into_place(path: Path) -> Iterator[Path]:
         os.chmod(folder / path.name, _usual_mode(folder))
         os.replace(folder / path.name, path)
     except (OSError, SafetensorError) as error:
-        raise OutputError(
-            "cannot be written", path=path, found=error, mend="check the folder, its permissions and the space left"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -57,7 +58,8 @@ def folder_moved_into_place(path: Path) -> Iterator[Path]:
         path: where the folder belongs: a new name, or an empty folder, which may be a mount or a link to one.
 
     Raises:
-        OutputError: something is there, or the place cannot be written to.
+        OutputError: something is there.
+        WriteError: the place cannot be written to.
     """
     path, folder = Path(os.path.realpath(path)), None
     try:
@@ -71,9 +73,7 @@ def folder_moved_into_place(path: Path) -> Iterator[Path]:
         for item in sorted((folder / path.name).iterdir(), key=Path.is_file) if there else [folder / path.name]:
             os.replace(item, path / item.name if there else path)  # what describes the folders comes last
     except OSError as error:
-        raise OutputError(
-            "cannot be written", path=path, found=error, mend="check the folder, its permissions and the space left"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -85,6 +85,32 @@ def write_text(path: Path, text: str) -> None:
         place.write_text(text, encoding="utf-8", newline="")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add UTF-8 text to a file that grows, all of it or nothing; made when missing.
+
+    Raises:
+        WriteError: the place cannot be written to.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "ab", buffering=0) as file:
+            if file.write(text.encode()) < len(text.encode()):
+                os.truncate(path, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def must_be_folder(path: Path) -> None:
+    """Refuse a place where no folder can be.
+
+    Raises:
+        OutputError: a file is there.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError("not a folder", path=path, found="a file", mend="give --out another name")
+
+
 def read_json(path: Path, kind: type[InputError] = InputError, mend: str = "mend or rewrite it") -> dict[str, Any]:
     """A file of one JSON object, with or without a byte order mark.
 
@@ -94,7 +120,7 @@ def read_json(path: Path, kind: type[InputError] = InputError, mend: str = "mend
         mend: what the user can do about a damaged one.
 
     Raises:
-        InputError: of the kind asked for, if it is none.
+        InputError: of the kind asked for; the file is missing, damaged, or holds something else.
     """
     refuse_large(path, kind)
     try:
@@ -106,15 +132,38 @@ def read_json(path: Path, kind: type[InputError] = InputError, mend: str = "mend
     return facts
 
 
+def parse(kind: type[T], values: Any) -> T:
+    """Plain values, as JSON gives them, as a dataclass.
+
+    Args:
+        kind: the dataclass.
+        values: of its fields, by name.
+
+    Raises:
+        ValueError: a field is missing or of another type; the message names it.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in (kind.__name__, *first["loc"]))
+        raise ValueError(f"{name}: {first['msg']}") from error
+
+
 def refuse_large(path: Path, kind: type[InputError] = InputError) -> None:
     """Refuse a JSON or XML file that is larger than can be meant.
 
     Raises:
-        InputError: of the kind asked for, if it is.
+        InputError: of the kind asked for; the file is larger.
     """
     if path.is_file() and path.stat().st_size > MOST_TEXT:
         found, expected = f"{path.stat().st_size} bytes", f"at most {MOST_TEXT}"
         raise kind("larger than can be meant", path=path, found=found, expected=expected, mend="split it")
+
+
+def _unwritable(path: Path, error: Exception) -> WriteError:
+    mend = "check the folder, its permissions and the space left"
+    return WriteError("cannot be written", path=path, found=error, mend=mend)
 
 
 def _usual_mode(folder: Path) -> int:

@@ -21,17 +21,17 @@ from masg_sam.data.io import (
     read_channels,
     write_label,
 )
+from masg_sam.data.io.formats import STACK_SUFFIXES
 from masg_sam.data.layouts import Case, find_images
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.devices import resolve_device
-from masg_sam.errors import InputError, OutputError
-from masg_sam.files import PathLike, read_json, write_text
+from masg_sam.errors import InputError, OutputError, WriteError
+from masg_sam.files import PathLike, append_text, must_be_folder, read_json, write_text
 from masg_sam.inference.predictor import Predictor, Segmentation
 from masg_sam.inference.prompt_file import PromptFile
 from masg_sam.inference.prompting import UserPrompt
 from masg_sam.inference.quality import assess, read_quality
-from masg_sam.models.checkpoint import FACTS, WEIGHTS, TrainedModel, load_model, save_model
-from masg_sam.models.hub import fetch_folder
+from masg_sam.models.checkpoint import TrainedModel, find_model, load_model, save_model
 
 log = logging.getLogger(__name__)
 PREDICTIONS, PREDICTED, CLASSES, PICTURES = "predictions.jsonl", "prediction.json", "dataset.json", "pictures"
@@ -96,15 +96,12 @@ class MasgSam:
         """Load a model from a run's folder or a hub id.
 
         Raises:
-            CheckpointError: the folder holds no model of ours.
+            CheckpointError: there is no such folder, or it holds no model of ours.
             ConfigError: a device that is not there.
-            WeightsError: a hub id that cannot be fetched.
+            WeightsError: no such folder, and no hub id that can be fetched.
         """
-        folder = Path(location).expanduser()
-        if not folder.exists() and str(location).count("/") == 1 and not str(location).startswith((".", "~")):
-            folder = fetch_folder(str(location), (FACTS, WEIGHTS))
-            return cls(load_model(folder), device, batch_size, str(location))
-        return cls(load_model(folder), device, batch_size, str(folder.resolve()))
+        folder, source = find_model(location)
+        return cls(load_model(folder), device, batch_size, source)
 
     def save_pretrained(self, folder: PathLike) -> None:
         """Write the model where :meth:`from_pretrained` reads it; existing files are replaced whole."""
@@ -160,11 +157,14 @@ class MasgSam:
             mask_format: of the masks: ``nifti``, ``nrrd``, ``mha``, ``png``, ``tiff``, ``dicom-seg``, ``rtstruct``;
                 that of the images if not given.
 
-        Yields:
-            The result of each case, as soon as its mask is written.
+        Returns:
+            The results, each as soon as its mask is written; a case is segmented when its result is asked for.
 
         Raises:
-            ConfigError, OutputError: a format that is none, or does not fit an image; nothing is done.
+            ConfigError, OutputError: at the call, for a format that is none or does not fit an image, or a folder
+                that holds something else; nothing is done.
+            InputError: at the call, for images or prompts that are not there.
+            WriteError: while iterating, if nothing can be written, as on a full disk.
             InputError: at the end, if a case could not be read; all the others are done by then.
         """
         cases, folder = (images,) if isinstance(images, Case) else find_images(_paths(images)), Path(out)
@@ -172,16 +172,26 @@ class MasgSam:
             check_format(mask_format, [path for case in cases for path in case.images])
         prompts_of = self._prompts(prompts, cases)
         _check_masks_folder(cases, folder, self._label_values())
+        return self._predict_cases(cases, folder, prompts_of, pictures, mask_format)
+
+    def _predict_cases(
+        self, cases: Sequence[Case], folder: Path, prompts_of: PromptsOf, pictures: bool, mask_format: str | None
+    ) -> Iterator[CaseResult]:
+        before = _predicted(folder / PREDICTIONS)
         failed: list[InputError] = []
         for case in cases:
             try:
                 result = self._predict_case(case, folder, prompts_of, pictures, mask_format)
+            except WriteError:  # no fault of the images, and the next ones would fare no better
+                raise
             except InputError as error:
                 if len(cases) > 1:  # a single one is told when it is raised
                     log.error("%s", error)
                 failed.append(error)
                 continue
-            _append(folder / PREDICTIONS, result)
+            _remove_mask(folder, before.get(case.name), result)
+            _record(folder / PREDICTIONS, result, again=case.name in before)
+            before[case.name] = result.file
             yield result
         if len(failed) == 1:
             raise failed[0]
@@ -256,8 +266,7 @@ def _paths(images: PathLike | Sequence[PathLike]) -> list[Path]:
 
 def _check_masks_folder(cases: Sequence[Case], folder: Path, labels: dict[str, int]) -> None:
     """Masks replace masks of the same classes that were predicted, and nothing else."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError("not a folder", path=folder, found="a file", mend="give --out another name")
+    must_be_folder(folder)
     for case in cases:
         if any(folder.resolve() in (path.parent.resolve(), path.resolve()) for path in case.images):
             raise OutputError(
@@ -292,15 +301,38 @@ def _check_strangers(folder: Path, names: tuple[str, ...]) -> None:
             )
 
 
-def _append(path: Path, result: CaseResult) -> None:
-    """Add a line; an older line of the same case goes."""
+def _predicted(path: Path) -> dict[str, Any]:
+    """The mask of each case, as the lines of earlier predictions name it."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if _case_of(line) != result.case]
-    write_text(path, "".join(line + "\n" for line in [*kept, result.to_json()]))
+    found = [_line(line) for line in lines]
+    return {one["case"]: one.get("file") for one in found if isinstance(one.get("case"), str)}
 
 
-def _case_of(line: str) -> Any:
+def _line(text: str) -> dict[str, Any]:
+    """A line of predictions; empty for one that is damaged."""
     try:
-        return json.loads(line).get("case")
-    except (json.JSONDecodeError, AttributeError):
-        return None
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remove_mask(folder: Path, name: Any, result: CaseResult) -> None:
+    """Remove the mask that a case had in another format: two masks of one case are no evaluation."""
+    masks = [result.case + suffix for suffix in (*MASK_FORMATS.values(), *STACK_SUFFIXES)]
+    if name in masks and name != result.file:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _record(path: Path, result: CaseResult, again: bool) -> None:
+    """Add a line; an older line of the same case goes.
+
+    Raises:
+        WriteError: it cannot be written; the file is as it was.
+    """
+    if again:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _line(line).get("case") != result.case]
+        write_text(path, "".join(line + "\n" for line in [*kept, result.to_json()]))
+    else:
+        append_text(path, result.to_json() + "\n")

@@ -267,6 +267,15 @@ def test_the_name_of_the_channel_says_the_modality(given: str, expected: str, tm
     assert guess_modality(named, check_training(named)) == expected
 
 
+@pytest.mark.parametrize(("given", "told"), [("CT", True), ("CBCT", True), ("ldct", True), ("T2", False)])
+def test_every_kind_of_ct_is_looked_at_for_hounsfield_units(given: str, told: bool, tmp_path: Path) -> None:
+    """All of them get the one curve of stored values."""
+    case(tmp_path, "a", [1])
+    dataset = find_training_cases(tmp_path)
+    findings = check_training(Dataset(dataset.root, dataset.layout, dataset.cases, {}, (given,))).findings
+    assert any("where air is" in finding.message for finding in findings) is told
+
+
 # --- real data -------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from masg_sam.data.intensity import SAM_MEAN, SAM_STD, SPAN, Intensity, fit_intensity, is_ct
 from masg_sam.data.volume import Geometry, Volume
+from masg_sam.files import parse
 
 
 def volume(data: np.ndarray, picture: bool = False) -> Volume:
@@ -150,4 +152,4 @@ def test_a_label_that_fills_the_volume() -> None:
 
 @pytest.mark.parametrize("intensity", [Intensity("scan"), Intensity("curve", ((0.0, 1.5), (2.0, 3.0)))])
 def test_there_and_back_through_json(intensity: Intensity) -> None:
-    assert Intensity.from_dict(json.loads(json.dumps(intensity.to_dict()))) == intensity
+    assert parse(Intensity, json.loads(json.dumps(asdict(intensity)))) == intensity

@@ -6,6 +6,7 @@ import io
 import json
 import weakref
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from masg_sam.data.labels import IGNORED, LabelMap, fit_label_map
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import ConfigError, LabelError
+from masg_sam.files import parse
 
 AFFINE = np.eye(4)
 
@@ -55,7 +57,7 @@ def test_what_nobody_labelled_is_set_apart() -> None:
     label_map, notes = fit_label_map([scan(0, 1, 3, 2)], {1: "a", 2: "b", 3: "Ignore"})
     assert (label_map.values, label_map.names, label_map.ignore, notes) == ((1, 2), ("a", "b"), 3, [])
     assert label_map.encode(scan(0, 1, 3, 2)).tolist() == [[[0, 1, IGNORED, 2]]]
-    assert LabelMap.from_dict(json.loads(json.dumps(label_map.to_dict()))) == label_map
+    assert parse(LabelMap, json.loads(json.dumps(asdict(label_map)))) == label_map
 
 
 def test_labels_of_nothing_but_the_unlabelled_are_empty() -> None:
@@ -108,7 +110,7 @@ def test_a_value_of_no_class_counts_as_background() -> None:
 @pytest.mark.parametrize("threshold", [None, 128])
 def test_json_and_back(threshold: int | None) -> None:
     label_map = LabelMap((1, 4), ("a", "b"), threshold)
-    assert LabelMap.from_dict(json.loads(json.dumps(label_map.to_dict()))) == label_map
+    assert parse(LabelMap, json.loads(json.dumps(asdict(label_map)))) == label_map
 
 
 # --- with names ------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masg_sam import api
 from masg_sam.errors import ConfigError, InputError, OutputError
 from masg_sam.evaluation.compare import compare, write_csv
 from masg_sam.evaluation.methods import evaluate_methods, name_methods
@@ -123,3 +124,13 @@ def test_plot_of_nothing_defined(tmp_path):
 def test_plot_of_another_kind(tmp_path):
     with pytest.raises(OutputError, match="no picture"):
         write_plot([compare({"a": evaluation(), "b": evaluation()})], tmp_path / "p.docx")
+
+
+def test_a_call_that_compares_nothing_evaluates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("masg_sam.evaluation.methods.evaluate", lambda *_, **__: pytest.fail("evaluated"))
+    with pytest.raises(ConfigError, match="metric") as caught:
+        api.compare({"a": tmp_path}, tmp_path, metrics=["dice", "dicee"])
+    assert caught.value.found == "dicee"
+    for methods in ({}, {"a": tmp_path}):
+        with pytest.raises(InputError, match="nothing to compare"):
+            api.compare(methods, tmp_path)

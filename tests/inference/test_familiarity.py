@@ -10,6 +10,7 @@ import pytest
 
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
+from masg_sam.files import parse
 from masg_sam.inference.familiarity import FEATURE_MARGIN, Familiarity, intensity_percentiles
 from masg_sam.inference.signals import Agreement, Certainty, Signals
 
@@ -90,4 +91,4 @@ def test_pictures_have_no_spacing(make_task: Make) -> None:
 
 def test_ranges_survive_json(make_task: Make) -> None:
     familiarity = fitted(make_task())
-    assert Familiarity.from_dict(json.loads(json.dumps(asdict(familiarity)))) == familiarity
+    assert parse(Familiarity, json.loads(json.dumps(asdict(familiarity)))) == familiarity

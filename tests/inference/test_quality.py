@@ -11,6 +11,7 @@ import pytest
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import CheckpointError
+from masg_sam.files import parse
 from masg_sam.inference.familiarity import Familiarity
 from masg_sam.inference.quality import Calibration, Quality, label_next, read_quality
 from masg_sam.inference.signals import NAMES, Agreement, Certainty, Signals
@@ -151,7 +152,7 @@ def test_nothing_is_said_of_a_familiar_case(make_task: Make) -> None:
 
 def test_quality_survives_json() -> None:
     model = quality((True, False))
-    assert Quality.from_dict(json.loads(json.dumps(model.to_dict()))) == model
+    assert parse(Quality, json.loads(json.dumps(model.to_dict()))) == model
 
 
 class Model:

@@ -125,6 +125,36 @@ def test_facts_with_one_damaged_entry(saved: Path, name: str, value: Any) -> Non
         refusal(saved)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("plane", "oblique"),
+        ("reach", None),
+        ("pixel", "one"),
+        ("size", [64]),
+        ("size", [64, 33]),
+        ("single", "yes"),
+        ("across", {"oblique": [64, 64]}),
+        ("intensity", {"kind": "guess"}),
+        ("labels", {"values": [1], "names": [1]}),
+    ],
+)
+def test_a_damaged_field_of_the_task_is_named(saved: Path, name: str, value: Any) -> None:
+    facts = json.loads((saved / FACTS).read_text())
+    facts["task"][name] = value
+    (saved / FACTS).write_text(json.dumps(facts))
+    assert f"Task.{name}" in str(refusal(saved).found)
+
+
+def test_fields_that_older_models_lack(saved: Path) -> None:
+    facts = json.loads((saved / FACTS).read_text())
+    before = load_model(saved).task
+    for values, name in ((facts["task"], "mirror"), (facts["task"], "across"), (facts["task"]["labels"], "ignore")):
+        del values[name]
+    (saved / FACTS).write_text(json.dumps(facts))
+    assert load_model(saved).task == before
+
+
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "header", "foreign"])
 def test_weights_that_cannot_be_used(saved: Path, damage: str) -> None:
     path = saved / WEIGHTS

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from masg_sam import describe
+from masg_sam.config import Config
+from masg_sam.data.task import Task
 from masg_sam.errors import WeightsError
 from masg_sam.models import hub
+from masg_sam.models.checkpoint import TrainedModel, find_model, save_model
+from masg_sam.models.masg_sam import MasgSamNetwork
+from masg_sam.models.sam.weights import build_sam
 
 
 def test_what_the_cache_has_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,3 +101,29 @@ def test_reachable(monkeypatch: pytest.MonkeyPatch, proxies: dict[str, str], ope
     monkeypatch.setattr(hub, "getproxies", lambda: proxies)
     monkeypatch.setattr(hub.socket, "create_connection", connect)
     assert hub._reachable() is expected
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`runs/la` may be a folder or a hub id; only a name with one slash in it can be both."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "_reachable", lambda: False)
+    with pytest.raises(WeightsError, match="no folder of this name here") as caught:
+        find_model("runs/la")
+    assert "hub id" in str(caught.value) and "check the path" in caught.value.mend
+    for name in ("la", "./runs/la", "/la", "a/b/c"):
+        assert find_model(name) == (Path(name), str(Path(name).resolve()))
+    (tmp_path / "runs" / "la").mkdir(parents=True)
+    assert find_model("runs/la") == (Path("runs/la"), str(tmp_path / "runs" / "la"))
+
+
+def test_a_model_of_a_hub_is_described_by_its_facts(
+    make_task: Callable[..., Task], small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id is as good as a folder, and its weights are not read."""
+    sam = build_sam(small.model.encoder)
+    network = MasgSamNetwork(small.model, sam, 1, 3, torch.randn(1, 8))
+    save_model(TrainedModel(network, make_task(), small, sam.architecture, {"weights": "here"}), tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    monkeypatch.setattr("masg_sam.models.checkpoint.fetch_folder", lambda hub_id, patterns: tmp_path)
+    facts = describe("owner/name")
+    assert (facts["classes"], facts["weights"], facts["encoder"]) == ("organ 1", "here", "mobile-sam")

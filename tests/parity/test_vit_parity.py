@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
-from masg_sam.errors import WeightsError
+from masg_sam.errors import ConfigError, WeightsError
 from masg_sam.models.sam.vit import VitEncoder, default_taps, tiny_vision_config
 
 TOLERANCE = 1e-6  # relative to features of about 1
@@ -245,7 +245,7 @@ def test_channels_and_strides_go_with_the_taps() -> None:
 
 @pytest.mark.parametrize("wrong", [[4], [0, -1]])
 def test_blocks_that_are_not_there(wrong: list[int]) -> None:
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(ConfigError) as caught:
         VitEncoder(tiny_vision_config(), taps=wrong)
     assert caught.value.found == [wrong[-1]] and caught.value.expected == "0 to 3"
 

@@ -52,6 +52,41 @@ def test_of_a_run(run, data):
     assert dict(report.tiles)["steps"] == "2"
 
 
+def test_unlabelled_voxels_of_a_training_case_are_background(run, data):
+    """The first plane of the first label is marked as not labelled, as nnU-Net does it."""
+    before = gather(run, device="cpu").pictures[0]
+    path = data / "labelsTr" / "case0.nii.gz"
+    stored = nib.load(path)
+    values = np.asarray(stored.dataobj).copy()
+    values[0] = 3
+    write_scan(path, values, stored.affine)
+    facts = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps(facts | {"labels": facts["labels"] | {"ignore": 3}}))
+    record = json.loads((run / "model.json").read_text())
+    record["task"]["labels"]["ignore"] = 3
+    (run / "model.json").write_text(json.dumps(record))
+    after = gather(run, device="cpu").pictures[0]
+    assert [one.layers for one in after.slices] == [one.layers for one in before.slices]
+
+
+def test_only_cases_that_were_trained_on_are_shown(run, data, monkeypatch, tmp_path):
+    """A case was added since, and one of them is damaged now; the report is made elsewhere."""
+    for kind, name in (("imagesTr", "{}_0000.nii.gz"), ("labelsTr", "{}.nii.gz")):
+        shutil.copy(data / kind / name.format("case1"), data / kind / name.format("added"))
+    (data / "imagesTr" / "case0_0000.nii.gz").write_bytes(b"damaged")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    report = gather(run, device="cpu")
+    assert [case.name for case in report.pictures] == ["case1"]
+    assert len(report.missing) == 1 and "case0_0000.nii.gz" in report.missing[0]
+
+
+def test_a_run_remembers_where_its_data_are(data, tiny, monkeypatch, tmp_path):
+    monkeypatch.chdir(data.parent)
+    api.train(data.name, "run", tiny, console=Console(quiet=True))
+    assert json.loads(Path("run/run.json").read_text())["data"] == str(data.resolve())
+
+
 def test_of_a_run_whose_data_are_gone(run, data):
     shutil.rmtree(data)
     report = gather(run, device="cpu")

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from masg_sam.errors import CheckpointError
+from masg_sam.models.checkpoint import STATE
 from masg_sam.training import checkpoint
-from masg_sam.training.checkpoint import FILE, load_state, save_state
+from masg_sam.training.checkpoint import load_state, save_state
 
 FACTS = {"settings": {"lr": 0.1}, "steps": 9, "cases": ["a", "b"]}
 
@@ -50,7 +51,7 @@ def test_everything_comes_back_bit_by_bit(tmp_path: Path) -> None:
     run.save(tmp_path, 5)
     assert other.load(tmp_path) == 5
     assert all(torch.equal(a, b) for a, b in zip(run.tensors(), other.tensors(), strict=True))
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [STATE]
     run.step()
     other.step()
     assert all(torch.equal(a, b) for a, b in zip(run.tensors(), other.tensors(), strict=True))
@@ -80,7 +81,7 @@ def test_tuples_compare_as_json_keeps_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["empty", "truncated", "foreign", "facts", "step"])
 def test_a_damaged_state_is_named(tmp_path: Path, damage: str) -> None:
     Run(1).save(tmp_path, 1)
-    path = tmp_path / FILE
+    path = tmp_path / STATE
     content = path.read_bytes()
     if damage in ("empty", "truncated"):
         path.write_bytes(b"" if damage == "empty" else content[:-10])
@@ -98,7 +99,7 @@ def test_a_damaged_state_is_named(tmp_path: Path, damage: str) -> None:
 
 def test_a_failing_write_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Run(1).save(tmp_path, 1)
-    before = (tmp_path / FILE).read_bytes()
+    before = (tmp_path / STATE).read_bytes()
 
     def fail(_: object, place: Path, **__: object) -> None:
         Path(place).write_bytes(b"half")
@@ -107,5 +108,5 @@ def test_a_failing_write_leaves_the_old_state(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(checkpoint, "save_file", fail)
     with pytest.raises(Exception, match="disk full"):
         Run(2).save(tmp_path, 2)
-    assert (tmp_path / FILE).read_bytes() == before
+    assert (tmp_path / STATE).read_bytes() == before
     assert Run(0).load(tmp_path) == 1

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from masg_sam import train
 from masg_sam.config import Config, override
 from masg_sam.data.check import CaseSummary
 from masg_sam.data.intensity import Intensity
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.task import Task
-from masg_sam.training.planning import Grid, plan_mirror, plan_reach, plan_steps, single_pieces
+from masg_sam.errors import ConfigError
+from masg_sam.training.planning import Grid, check_settings, plan_mirror, plan_reach, plan_steps, single_pieces
 from masg_sam.training.planning import make_task as plan_task
 from masg_sam.training.planning import plan_grid as plan_grid_for
 from masg_sam.training.run import prepare
@@ -237,3 +239,34 @@ def test_what_has_no_neighbours() -> None:
     assert two.reach == 0 and two.in_channels == 2
     grey = planned([picture(60, 60, channels=1)], ("grey",))
     assert grey.reach == 0 and grey.in_channels == 1 and grey.pictures and grey.pixel == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("encoder.taps", {"model.encoder.taps": [3]}),
+        ("encoder.checkpointing", {"model.encoder.checkpointing": True}),
+        ("dsf.location", {"model.dsf.location": "openai/clip-vit-base-patch16"}),
+        ("dsf.location", {"model.dsf.location": "vectors.npz", "model.dsf.text": "random"}),
+    ],
+)
+def test_a_setting_that_would_have_no_effect_is_refused(name: str, given: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"model.{name} would have no effect"):
+        train(tmp_path / "no data", tmp_path / "run", override(Config(), given))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["clip", "vectors", "shuffled"])
+def test_settings_that_go_together_pass(text: str) -> None:
+    vit = settings(model__encoder__name="sam-vit-b", model__encoder__taps=[3], model__encoder__checkpointing=True)
+    check_settings(override(vit, {"model.dsf.text": text, "model.dsf.location": "somewhere"}).model)
+    check_settings(Config().model)
+
+
+def test_settings_of_scans_have_no_effect_on_pictures(caplog: pytest.LogCaptureFixture) -> None:
+    given = settings(data__pixel=1.0, data__plane="coronal", data__planes=3)
+    assert plan_grid([picture(48, 64)], given) == plan_grid([picture(48, 64)], Config())
+    names = ("pixel", "plane", "planes")
+    assert [record.message for record in caplog.records] == [
+        f"setting data.{name} has no effect on pictures" for name in names
+    ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -45,15 +45,6 @@ class Intensity:
             mapped = [np.interp(channel, curve, levels) for channel, curve in zip(data, self.curve, strict=True)]
             return np.stack(mapped).astype(np.float32)
         return np.stack([_own_range(channel) for channel in data])
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Intensity:
-        """The inverse of :meth:`to_dict`."""
-        return cls(values["kind"], tuple(tuple(row) for row in values["curve"]))
 
 
 def fit_intensity(cases: Iterable[tuple[Volume, np.ndarray]], modality: str) -> Intensity:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from masg_sam.data.intensity import Intensity
 from masg_sam.data.labels import LabelMap
 
 PLANES = ("axial", "coronal", "sagittal")  # slices lie along Z, Y, X
+Plane = Annotated[str, Field(pattern=f"^({'|'.join(PLANES)})$")]
+Side = Annotated[int, Field(gt=0, multiple_of=32)]
+Size = tuple[Side, Side]  # rows, columns
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,14 @@ class Task:
     modality: str
     channels: tuple[str, ...]
     intensity: Intensity
-    plane: str
-    reach: int
-    pixel: float
-    size: tuple[int, int]
+    plane: Plane
+    reach: Annotated[int, Field(ge=0)]
+    pixel: Annotated[float, Field(ge=0)]
+    size: Size
     single: tuple[bool, ...]
     pictures: bool
     mirror: bool = False
-    across: dict[str, tuple[int, int]] = field(default_factory=dict)
+    across: dict[Plane, Size] = field(default_factory=dict)
 
     @property
     def axis(self) -> int:
@@ -64,16 +68,7 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self) | {"labels": self.labels.to_dict(), "intensity": self.intensity.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Task:
-        """The inverse of :meth:`to_dict`."""
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        values["labels"] = LabelMap.from_dict(values["labels"])
-        values["intensity"] = Intensity.from_dict(values["intensity"])
-        values["across"] = {plane: tuple(size) for plane, size in values["across"].items()}
-        return cls(**values)
+        return asdict(self)
 
 
 def describe_slices(task: Task) -> str:

@@ -147,10 +147,7 @@ def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice", class_n
         InputError: fewer than two evaluations, or other cases, classes or tolerances in one of them.
         ConfigError: a metric that cannot be compared.
     """
-    if metric not in HIGHER_IS_BETTER:
-        raise ConfigError(
-            "this metric cannot be compared", found=metric, expected="one of " + ", ".join(HIGHER_IS_BETTER)
-        )
+    check_comparable(evaluations, [metric])
     _must_match(evaluations)
     scores = {name: _by_case(evaluation, metric, class_name) for name, evaluation in evaluations.items()}
     values = {name: {case: statistics.mean(one.values()) for case, one in own.items()} for name, own in scores.items()}
@@ -163,6 +160,21 @@ def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice", class_n
         _mean_ranks(scores, HIGHER_IS_BETTER[metric]),
         differences(scores, list(combinations(scores, 2))),
     )
+
+
+def check_comparable(methods: Mapping[str, object], metrics: Sequence[str]) -> None:
+    """See before anything is evaluated that there is something to compare, and by what.
+
+    Raises:
+        ConfigError: a metric that cannot be compared.
+        InputError: fewer than two methods.
+    """
+    for metric in metrics:
+        if metric not in HIGHER_IS_BETTER:
+            expected = "one of " + ", ".join(HIGHER_IS_BETTER)
+            raise ConfigError("this metric cannot be compared", found=metric, expected=expected)
+    if len(methods) < 2:
+        raise InputError("nothing to compare", found=f"{len(methods)} methods", expected="two or more")
 
 
 def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
@@ -202,8 +214,6 @@ def _by_case(evaluation: Evaluation, metric: str, class_name: str | None) -> dic
 
 
 def _must_match(evaluations: Mapping[str, Evaluation]) -> None:
-    if len(evaluations) < 2:
-        raise InputError("nothing to compare", found=f"{len(evaluations)} evaluations", expected="two or more")
     (name, first), *others = evaluations.items()
     for other, evaluation in others:
         for kind, a, b in (

@@ -7,23 +7,11 @@ from pathlib import Path
 
 from masg_sam.data.check import CaseSummary, TrainingCheck, read_case
 from masg_sam.data.check.show import to_json
-from masg_sam.data.labels import IGNORED
 from masg_sam.data.task import PLANES, choose_plane
-from masg_sam.errors import OutputError
 from masg_sam.files import write_text
 from masg_sam.inference.overlay import write_overlay
 
 FACTS, PICTURES = "check.json", "pictures"
-
-
-def check_folder(out: Path) -> None:
-    """Refuse a place where no folder can be.
-
-    Raises:
-        OutputError: a file is there.
-    """
-    if out.exists() and not out.is_dir():
-        raise OutputError("not a folder", path=out, found="a file", mend="give --out another name")
 
 
 def write_check(check: TrainingCheck, out: Path) -> None:
@@ -44,6 +32,5 @@ def _write_pictures(check: TrainingCheck, sound: list[CaseSummary], folder: Path
     axis = PLANES.index(choose_plane([case.spacing for case in sound]))
     for case in (case for case in check.dataset.cases if case.name in names):
         image, label = read_case(case)
-        classes = check.label_map.encode(label)
-        classes[classes == IGNORED] = 0
+        classes = check.label_map.encode_to_draw(label)
         write_overlay(image, {"label": classes}, check.label_map.names, folder / f"{case.name}.png", axis)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -61,12 +60,6 @@ class Familiarity:
             tuple(spread.round(5).tolist()),
             round(FEATURE_MARGIN * max(distances), 4),
         )
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Familiarity:
-        """From JSON."""
-        pairs = {name: tuple((low, high) for low, high in values[name]) for name in ("spacing", "intensity")}
-        return cls(**pairs, centre=tuple(values["centre"]), spread=tuple(values["spread"]), limit=values["limit"])
 
     def distance(self, embedding: np.ndarray) -> float:
         """Of an image embedding from the training cases, in standard deviations."""

@@ -11,6 +11,7 @@ import numpy as np
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 from masg_sam.errors import CheckpointError
+from masg_sam.files import parse
 from masg_sam.inference.familiarity import Familiarity
 from masg_sam.inference.predictor import Predictor, Segmentation
 from masg_sam.inference.signals import NAMES, Certainty, Signals
@@ -95,14 +96,6 @@ class Calibration:
         error = float(np.abs(_sigmoid(offset[of] + slope * z) - dice).mean())
         return cls(scales, tuple(offset.tolist()), slope, len(dice), error)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """From JSON."""
-        scales = {
-            name: Scale(**(scale | {"centre": tuple(scale["centre"])})) for name, scale in values["scales"].items()
-        }
-        return cls(**(values | {"scales": scales, "offset": tuple(values["offset"])}))
-
     def expect(self, signals: dict[str, float], k: int) -> float:
         """The Dice to expect of a mask of class ``k``, from 0, with these signals."""
         return float(_sigmoid(self.offset[k] + self.slope * _standing(signals, k, self.scales)))
@@ -125,12 +118,6 @@ class Quality:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Quality:
-        """The inverse of :meth:`to_dict`."""
-        calibration = Calibration.from_dict(values["calibration"])
-        return cls(calibration, Familiarity.from_dict(values["familiarity"]), tuple(values["always"]))
 
     def expected_dice(self, signals: Signals) -> tuple[float | None, ...]:
         """Of each class; 0 where a class that every training label holds was not found, ``None`` for other such."""
@@ -199,11 +186,11 @@ def read_quality(model: TrainedModel) -> Quality | None:
     if facts is None:
         return None
     try:
-        return Quality.from_dict(facts)
-    except (KeyError, TypeError, ValueError) as error:
+        return parse(Quality, facts)
+    except ValueError as error:
         raise CheckpointError(
             "what the model learned of its quality is damaged",
-            found=f"{type(error).__name__}: {error}",
+            found=error,
             mend="copy the whole folder again, or train again",
         ) from error
 

@@ -7,6 +7,8 @@ prediction needs no hub, no text encoder and no training data.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,14 @@ from torch import Tensor
 from masg_sam import __version__
 from masg_sam.config import Config, from_dict, to_dict
 from masg_sam.data.task import Task
-from masg_sam.errors import CheckpointError, ConfigError
-from masg_sam.files import moved_into_place, read_json, write_text
+from masg_sam.errors import CheckpointError, ConfigError, WeightsError
+from masg_sam.files import PathLike, moved_into_place, parse, read_json, write_text
+from masg_sam.models.hub import fetch_folder
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import build_sam
 
 WEIGHTS, FACTS = "model.safetensors", "model.json"
+STATE, SETTINGS, RUN, LOG = "last.safetensors", "config.yaml", "run.json", "log.jsonl"  # beside them, of a training
 # 2: planes across the main one, expected Dice by class; 3: weights of the quality signals; 4: HAE's reach;
 # 5: DSF's prototypes
 FORMAT = 5
@@ -74,25 +78,40 @@ def save_model(model: TrainedModel, folder: Path, state: dict[str, Tensor] | Non
     write_text(folder / FACTS, json.dumps(facts, indent=1))
 
 
+def find_model(location: PathLike) -> tuple[Path, str]:
+    """The folder of a model, and the name it goes by: the whole path, or the hub id.
+
+    Args:
+        location: folder, or hub id; a folder that is there comes first.
+
+    Raises:
+        WeightsError: neither a folder that is there nor a hub id that can be fetched.
+    """
+    folder, name = Path(location).expanduser(), str(location)
+    if folder.exists() or name.count("/") != 1 or name.startswith((".", "~", "/")):
+        return folder, str(folder.resolve())
+    try:
+        return fetch_folder(name, (FACTS, WEIGHTS)), name
+    except WeightsError as error:
+        raise WeightsError(
+            f"no folder of this name here; as a hub id: {error.problem}",
+            path=name,
+            found=error.found,
+            expected=error.expected,
+            mend=f"check the path; of a hub id: {error.mend}" if error.mend else "check the path",
+        ) from error
+
+
 def load_model(folder: Path) -> TrainedModel:
     """Read a model written by :func:`save_model`; no network, no text encoder.
 
     Raises:
         CheckpointError: the folder holds no model, a damaged one, or one of another version's format.
     """
-    facts = _read_facts(folder)
-    damage = (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError)
-    try:
-        config = from_dict(facts["config"], source=folder / FACTS)
-        task, notes = Task.from_dict(facts["task"]), dict(facts["facts"].items())
-        network, architecture = _empty_network(config, task, facts["architecture"], facts["text_width"])
-    except damage as error:
-        raise CheckpointError(
-            "facts of the model are damaged",
-            path=folder / FACTS,
-            found=f"{type(error).__name__}: {error}",
-            mend="copy the whole folder again, or train again",
-        ) from error
+    stored = _read_facts(folder)
+    config, task, facts = _understood(folder, stored)
+    with _told_as_damage(folder):
+        network, architecture = _empty_network(config, task, stored["architecture"], stored["text_width"])
     try:
         network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -103,7 +122,36 @@ def load_model(folder: Path) -> TrainedModel:
             expected="the file written beside model.json",
             mend="copy the whole folder again, or train again",
         ) from error
-    return TrainedModel(network.eval(), task, config, architecture, notes)
+    return TrainedModel(network.eval(), task, config, architecture, facts)
+
+
+def read_about(folder: Path) -> tuple[Config, Task, dict[str, Any]]:
+    """How a model was trained, what it is for, and facts about its sources; its weights are not read.
+
+    Raises:
+        CheckpointError: as for :func:`load_model`.
+    """
+    return _understood(folder, _read_facts(folder))
+
+
+def _understood(folder: Path, stored: dict[str, Any]) -> tuple[Config, Task, dict[str, Any]]:
+    with _told_as_damage(folder):
+        config = from_dict(stored["config"], source=folder / FACTS)
+        return config, parse(Task, stored["task"]), dict(stored["facts"].items())
+
+
+@contextmanager
+def _told_as_damage(folder: Path) -> Iterator[None]:
+    """What goes wrong with the facts of a model is told as an error of ours."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError) as error:
+        raise CheckpointError(
+            "facts of the model are damaged",
+            path=folder / FACTS,
+            found=f"{type(error).__name__}: {error}",
+            mend="copy the whole folder again, or train again",
+        ) from error
 
 
 def _empty_network(
@@ -120,7 +168,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     mend = "give the folder that `masg-sam train --out` wrote, after training ended"
     if not path.is_file():
         found = "no such folder" if not folder.exists() else f"no {FACTS}"
-        if (folder / "last.safetensors").is_file():
+        if (folder / STATE).is_file():
             found, mend = "a training that did not end", "continue it with `masg-sam train ... --resume`"
         raise CheckpointError("no trained model", path=folder, found=found, expected=FACTS, mend=mend)
     facts = read_json(path, CheckpointError, mend)

@@ -17,12 +17,13 @@ from masg_sam.evaluation.evaluate import Matched, match, score_pairs
 from masg_sam.evaluation.masks import by_name, encode_mask, find_masks
 from masg_sam.evaluation.scores import Evaluation
 from masg_sam.files import read_json
+from masg_sam.models.checkpoint import RUN
 from masg_sam.reports import charts
 from masg_sam.reports.content import Chart, Limits, Report, Table, Value
 from masg_sam.reports.maps import add_maps
 from masg_sam.reports.pictures import case_pictures, legend
 from masg_sam.reports.records import counted, model_facts, place, read_lines
-from masg_sam.segmenter import PREDICTED, PREDICTIONS, MasgSam
+from masg_sam.segmenter import PREDICTED, PREDICTIONS, CaseResult, MasgSam
 
 MOST_COLUMNS = 8  # classes with a column of their own
 
@@ -33,7 +34,7 @@ def report_masks(folder: Path, labels: Path | None, run: str | None, limits: Lim
     Raises:
         InputError: something in the folder is damaged, or the labels do not go with it.
     """
-    results = read_lines(folder / PREDICTIONS)
+    results = read_lines(folder / PREDICTIONS, CaseResult)
     if not results:
         raise InputError("no case in it", path=folder / PREDICTIONS, expected="a line of JSON a case", mend="predict")
     facts = read_json(folder / PREDICTED) if (folder / PREDICTED).is_file() else {}
@@ -87,8 +88,8 @@ def _add_masks(
         classes = LabelMap.from_names(mask_names or {int(v): str(v) for v in np.unique(mask.data) if v})
         layers = {"prediction": encode_mask(mask, classes)}
         if found is not None and result["case"] in found.pairs:
-            truth = found.labels.encode(found.read_label(result["case"]))
-            layers["label"] = by_name(found.labels, classes)[truth]  # what nobody labelled is background
+            truth = found.labels.encode_to_draw(found.read_label(result["case"]))
+            layers["label"] = by_name(found.labels, classes)[truth]
         layers = {
             name: label_on_grid(volume, replace(mask, data=layer[None])).data[0] for name, layer in layers.items()
         }
@@ -190,7 +191,7 @@ def _expected(result: Mapping[str, Any]) -> float | None:
 
 
 def _run_record(where: str | None) -> dict[str, Any]:
-    path = Path(where or "") / "run.json"
+    path = Path(where or "") / RUN
     return read_json(path) if path.is_file() else {}
 
 

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from masg_sam.data.task import describe_slices
 from masg_sam.errors import InputError
-from masg_sam.segmenter import PREDICTIONS, MasgSam
+from masg_sam.files import parse
+from masg_sam.segmenter import CaseResult, MasgSam
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Step:
+    """What every line of a training's log holds."""
+
+    step: int
+    seconds: float
+    loss: float
+
+
+def read_lines(path: Path, kind: type[CaseResult] | type[Step]) -> list[dict[str, Any]]:
     """The lines of ``predictions.jsonl`` or ``log.jsonl``.
+
+    Args:
+        path: the file.
+        kind: what each line is, a :class:`CaseResult` or a :class:`Step`.
 
     Raises:
         InputError: a line is not what such a file holds.
@@ -22,21 +37,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise InputError("cannot be read as lines of JSON", path=path, found=error, mend="make it again") from error
-    wanted = "case" if path.name == PREDICTIONS else "step"
     for line in lines:
-        if not isinstance(line, dict) or wanted not in line or not _sound(line):
-            raise InputError("a line of another kind", path=path, found=line, expected=f'{{"{wanted}": ...}}')
+        try:
+            parse(kind, line)
+        except ValueError as error:
+            expected = "a line as masg-sam writes it"
+            raise InputError("a line of another kind", path=path, found=error, expected=expected) from error
     return lines
-
-
-def _sound(line: Mapping[str, Any]) -> bool:
-    """Whether what the report counts with is of the kinds that ``predict`` writes."""
-    by_class = [line.get(name) or {} for name in ("volume_ml", "expected_dice")]
-    lists = [line.get(name) or [] for name in ("warnings", "label_next", "images")]
-    if not all(isinstance(one, dict) for one in by_class) or not all(isinstance(one, list) for one in lists):
-        return False
-    numbers = [line.get("seconds"), *(value for one in by_class for value in one.values())]
-    return all(value is None or isinstance(value, int | float) for value in numbers)
 
 
 def model_facts(model: MasgSam, record: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:

@@ -16,8 +16,7 @@ from torch.optim import Optimizer
 
 from masg_sam.errors import CheckpointError
 from masg_sam.files import moved_into_place
-
-FILE = "last.safetensors"
+from masg_sam.models.checkpoint import STATE
 
 
 def save_state(
@@ -43,7 +42,7 @@ def save_state(
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
     tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-    with moved_into_place(folder / FILE) as place:
+    with moved_into_place(folder / STATE) as place:
         save_file(tensors, place, metadata={"step": str(step), "facts": json.dumps(facts, sort_keys=True)})
 
 
@@ -53,10 +52,10 @@ def check_state(folder: Path, facts: dict[str, Any]) -> None:
     Raises:
         CheckpointError: the file is damaged, or belongs to other settings or other data.
     """
-    if (folder / FILE).exists():
-        with _reading(folder / FILE) as file:
+    if (folder / STATE).exists():
+        with _reading(folder / STATE) as file:
             saved = json.loads((file.metadata() or {})["facts"])
-        _compare(folder / FILE, saved, facts)
+        _compare(folder / STATE, saved, facts)
 
 
 def load_state(
@@ -71,7 +70,7 @@ def load_state(
         CheckpointError: the file is damaged, or belongs to other settings or other data.
     """
     check_state(folder, facts)
-    with _reading(folder / FILE) as file:
+    with _reading(folder / STATE) as file:
         step = int(file.metadata()["step"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     network.load_state_dict(_part(tensors, "network."))

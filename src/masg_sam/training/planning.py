@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from masg_sam.config import Config
+from masg_sam.config import Config, DataConfig, ModelConfig
 from masg_sam.data.check import CaseSummary
 from masg_sam.data.intensity import Intensity
 from masg_sam.data.labels import IGNORED, LabelMap
 from masg_sam.data.slices import in_plane, round_up
 from masg_sam.data.task import PLANES, Task, choose_plane
+from masg_sam.errors import ConfigError
 
+log = logging.getLogger(__name__)
+LOCATED = ("clip", "vectors", "shuffled")  # sources of class texts that are somewhere
 LEAST_SIDE, MOST_SIDE = 128, 224  # pixels of the longest side of a scan's slices, when the user names none
 PICTURE_SIDE = 320  # the same of pictures; see docs/explanation/what-was-tried.md
 ZOOM = 1.5  # a small slice is enlarged by this much, for SAM's decoder is coarse
@@ -50,6 +55,29 @@ class Grid:
     across: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
+def check_settings(config: ModelConfig) -> None:
+    """Refuse settings of the network that would have no effect beside the others.
+
+    Raises:
+        ConfigError: a setting of another encoder, or of another source of class texts.
+    """
+    encoder, dsf = config.encoder, config.dsf
+    unused: list[tuple[str, Any, str, str]] = []
+    if encoder.name == "mobile-sam":
+        unused.append(("encoder.taps", encoder.taps, "an encoder that is a ViT", "none"))
+        unused.append(("encoder.checkpointing", encoder.checkpointing, "an encoder that is a ViT", "false"))
+    if dsf.text not in LOCATED:
+        unused.append(("dsf.location", dsf.location, f"model.dsf.text {' or '.join(LOCATED)}", "none"))
+    for name, value, expected, without in unused:
+        if value:
+            raise ConfigError(
+                f"setting model.{name} would have no effect",
+                found=value,
+                expected=expected,
+                mend=f"--model.{name} {without}, or change the other",
+            )
+
+
 def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config: Config) -> Grid:
     """Choose plane, pixel size and input size for the training cases.
 
@@ -60,10 +88,11 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
     Args:
         cases: what the check found of each case.
         labels: classes of each case, ``Z x Y x X``.
-        config: ``data.size``, ``data.pixel`` and ``data.plane`` overrule.
+        config: ``data.size``, ``data.pixel`` and ``data.plane`` overrule; of pictures ``data.size`` alone.
     """
     wanted = config.data.size
     if all(case.picture for case in cases):
+        _tell_unused(config.data)
         longest = float(wanted or PICTURE_SIDE)
         sides = np.array([[longest * n / max(case.shape[1:]) for n in case.shape[1:]] for case in cases])
         return Grid(PLANES[0], 0.0, _canvas(sides))
@@ -182,6 +211,13 @@ def make_task(
         mirror=plan_mirror(config, labels, pictures),
         across=grid.across,
     )
+
+
+def _tell_unused(config: DataConfig) -> None:
+    """Warn of settings for scans where there are pictures; a recipe may carry them from set to set."""
+    for name in ("pixel", "plane", "planes"):
+        if getattr(config, name) != getattr(DataConfig(), name):
+            log.warning("setting data.%s has no effect on pictures", name)
 
 
 def _extents(cases: Sequence[CaseSummary], axis: int) -> np.ndarray:

@@ -11,8 +11,9 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from masg_sam.models.checkpoint import LOG
+
 TOTAL = "loss/total"  # the loss in trackers, where a name cannot stand beside a group of that name
-LOG = "log.jsonl"
 
 
 class RunLog:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import torch
 import yaml
 from rich.console import Console
 
-from masg_sam import __version__
 from masg_sam.config import Config, TrainingConfig, to_dict
 from masg_sam.data.check import TrainingCheck, examine, guess_modality, read_case
 from masg_sam.data.dataset import AlternatingPlanes, TrainingCase, TrainingSamples, prepare_case
@@ -22,20 +19,20 @@ from masg_sam.data.intensity import fit_intensity
 from masg_sam.data.layouts import Dataset, look_for_cases
 from masg_sam.data.task import Task, describe_slices
 from masg_sam.errors import OutputError
-from masg_sam.files import write_text
+from masg_sam.files import must_be_folder, write_text
 from masg_sam.inference.predictor import Predictor
-from masg_sam.models.checkpoint import FACTS, TrainedModel, save_model
+from masg_sam.models.checkpoint import FACTS, RUN, SETTINGS, STATE, TrainedModel, save_model
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import load_sam
 from masg_sam.models.text import TextVectors, embed_classes
 from masg_sam.training import checkpoint
 from masg_sam.training.calibration import calibrate
 from masg_sam.training.optimization import check_available
-from masg_sam.training.planning import make_task, plan_grid, plan_steps, single_pieces
+from masg_sam.training.planning import check_settings, make_task, plan_grid, plan_steps, single_pieces
 from masg_sam.training.trainer import Trainer
+from masg_sam.versions import package_versions
 
 log = logging.getLogger(__name__)
-SETTINGS, RUN = "config.yaml", "run.json"
 
 
 @dataclass
@@ -73,6 +70,7 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
         TrainingError: training broke down; the last state is in ``out``.
     """
     _check_output(out, resume)
+    check_settings(config.model)
     check_available(config.training)
     prepared = prepare(data, config)
     torch.manual_seed(config.training.seed)
@@ -96,7 +94,7 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
         facts = facts | {"quality": _calibrate(network, prepared, config, trainer, console)}
     model = TrainedModel(network.cpu().eval(), prepared.task, config, architecture, facts)
     save_model(model, out)
-    (out / checkpoint.FILE).unlink(missing_ok=True)
+    (out / STATE).unlink(missing_ok=True)
     return model
 
 
@@ -177,8 +175,7 @@ def build_network(task: Task, config: Config) -> tuple[MasgSamNetwork, dict[str,
 
 
 def _check_output(out: Path, resume: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise OutputError("not a folder", path=out, found="a file", mend="give --out another name")
+    must_be_folder(out)
     if (out / FACTS).exists():
         raise OutputError(
             "holds a trained model",
@@ -186,11 +183,11 @@ def _check_output(out: Path, resume: bool) -> None:
             found=FACTS,
             mend="train into another folder, or delete this one",
         )
-    if not resume and (out / checkpoint.FILE).exists():
+    if not resume and (out / STATE).exists():
         raise OutputError(
             "holds a training that did not end",
             path=out,
-            found=checkpoint.FILE,
+            found=STATE,
             mend="continue it with --resume, or train into another folder",
         )
 
@@ -200,7 +197,7 @@ def _write_settings(out: Path, config: Config, prepared: Prepared, facts: dict[s
     out.mkdir(parents=True, exist_ok=True)
     settings = yaml.safe_dump(to_dict(config), sort_keys=False)
     record = {
-        "data": str(prepared.dataset.root),
+        "data": str(prepared.dataset.root.resolve()),
         "layout": prepared.dataset.layout,
         "cases": [case.name for case in prepared.dataset.cases],
         "findings": [finding.to_dict() for finding in prepared.check.findings],
@@ -229,9 +226,3 @@ def _shared_settings(config: Config) -> dict[str, Any]:
     for name in ("calibration", "save_seconds", "trackers", "workers", "device"):
         values["training"].pop(name)
     return values
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    packages = ("torch", "transformers", "monai", "accelerate", "peft", "numpy")
-    return {"masg-sam": __version__, "python": platform.python_version()} | {p: version(p) for p in packages}

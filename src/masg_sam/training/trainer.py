@@ -19,6 +19,7 @@ from masg_sam.config import TrainingConfig
 from masg_sam.data.dataset import AlternatingPlanes
 from masg_sam.devices import memory_format
 from masg_sam.errors import TrainingError
+from masg_sam.models.checkpoint import STATE
 from masg_sam.models.masg_sam import MasgSamNetwork, MasgSamOutput
 from masg_sam.models.sam.encoder import EncoderFeatures
 from masg_sam.models.sam.prompts import Prompts
@@ -105,7 +106,7 @@ class Trainer:
         return self.average.state
 
     def _resume(self) -> int:
-        if not (self.folder / checkpoint.FILE).exists():
+        if not (self.folder / STATE).exists():
             return 0
         done = checkpoint.load_state(self.folder, self.plain, self.average.state, self.optimizer.optimizer, self.facts)
         log.info("resumed after step %d of %d", done, self.steps)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from masg_sam.data.check.cases import CaseSummary, count_values, look_at, read_case, sum_up
+from masg_sam.data.check.cases import CaseSummary, look_at, read_case, sum_up
 from masg_sam.data.check.findings import LEVELS, Finding, note
 from masg_sam.data.check.intensities import AIR_PART, constant_images, far_ranges, hounsfield
 from masg_sam.data.check.sets import alike, far_spacing, label_findings
 from masg_sam.data.check.splits import Twins
-from masg_sam.data.labels import LabelMap, fit_label_map
+from masg_sam.data.intensity import is_ct
+from masg_sam.data.labels import LabelMap, count_values, fit_label_map
 from masg_sam.data.layouts import Case, Dataset, look_for_cases
 from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError, LabelError, together
@@ -84,7 +85,7 @@ def examine(dataset: Dataset) -> TrainingCheck:
     findings += [*survey.errors, *survey.twins.findings, *survey.twins.held_out(dataset)]
     findings += [*alike(cases), *label_findings(sound, label_map), *far_spacing(cases)]
     findings += [*constant_images(cases), *far_ranges(cases)]
-    if guess_modality(dataset, check) == "CT":
+    if is_ct(guess_modality(dataset, check)):
         findings += hounsfield(cases)
     check.findings = sorted(findings, key=lambda finding: LEVELS.index(finding.level))
     return check

@@ -129,16 +129,6 @@ def sum_up(case: Case, image: Volume) -> CaseSummary:
     )
 
 
-def count_values(label: Volume) -> dict[int, int]:
-    """Voxels by label value."""
-    data = label.data
-    if data.dtype == np.uint8:  # by far the most labels; counting is many times faster than sorting
-        counts = np.bincount(data.ravel(), minlength=1)
-        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-    values, counts = np.unique(data, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
 def digest(image: Volume) -> str:
     """The same for images of the same voxels, whatever their files."""
     whole = hashlib.sha256(repr(image.data.shape).encode())

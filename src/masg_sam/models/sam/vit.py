@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
-from masg_sam.errors import WeightsError
+from masg_sam.errors import ConfigError, WeightsError
 from masg_sam.models.sam.encoder import EncoderFeatures, SamEncoder
 
 
@@ -36,11 +36,11 @@ class VitEncoder(SamEncoder):
         self.taps: tuple[int, ...] = tuple(taps) if taps else default_taps(config.num_hidden_layers)
         wrong = [block for block in self.taps if not 0 <= block < config.num_hidden_layers]
         if wrong:
-            raise WeightsError(
+            raise ConfigError(
                 "no such blocks to tap",
                 found=wrong,
                 expected=f"0 to {config.num_hidden_layers - 1}",
-                mend="set --model.encoder.taps",
+                mend="correct --model.encoder.taps, or leave it out",
             )
         self.tap_channels = (config.hidden_size,) * len(self.taps)
         self.tap_strides = (cast(int, config.patch_size),) * len(self.taps)
