@@ -18,12 +18,12 @@ from pydantic_core import PydanticCustomError
 
 from masg_sam.errors import ConfigError
 
-_COMPLETE = ConfigDict(extra="forbid", validate_default=True)
+_CHECKED = ConfigDict(extra="forbid", validate_default=True)
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class _Settings:
     """How a value is read before its type is checked, wherever it comes from."""
 
@@ -51,7 +51,7 @@ class _Settings:
             raise _refusal(error) from error
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class EncoderConfig(_Settings):
     """SAM's image encoder."""
 
@@ -75,7 +75,7 @@ class EncoderConfig(_Settings):
     ] = False
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class HaeConfig(_Settings):
     """HAE, hierarchical attention enhancement."""
 
@@ -91,7 +91,7 @@ class HaeConfig(_Settings):
     ] = 0.3
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class BfeConfig(_Settings):
     """BFE, boundary feature enhancement."""
 
@@ -101,7 +101,7 @@ class BfeConfig(_Settings):
     stride: Annotated[Literal[2, 4], Field(description="stride of the refined mask, input pixels")] = 2
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class DsfConfig(_Settings):
     """DSF, dynamic semantic fusion with class texts."""
 
@@ -119,7 +119,7 @@ class DsfConfig(_Settings):
     match_weight: Annotated[Weight, Field(description="weight of the loss of the similarity maps")] = 0.2
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class DecoderConfig(_Settings):
     """The mask decoder."""
 
@@ -130,7 +130,7 @@ class DecoderConfig(_Settings):
     coarse_weight: Annotated[Weight, Field(description="weight of the loss of the coarse mask")] = 0.4
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class ModelConfig(_Settings):
     """The network."""
 
@@ -141,7 +141,7 @@ class ModelConfig(_Settings):
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class DataConfig(_Settings):
     """How images become network input."""
 
@@ -179,7 +179,7 @@ class DataConfig(_Settings):
     )
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class TrainingConfig(_Settings):
     """Optimisation."""
 
@@ -209,7 +209,7 @@ class TrainingConfig(_Settings):
     ] = field(default_factory=lambda: ["tensorboard"])
 
 
-@dataclass(config=_COMPLETE)
+@dataclass(config=_CHECKED)
 class Config(_Settings):
     """Everything a training run needs to know beside its data."""
 

@@ -52,7 +52,8 @@ def report_run(folder: Path, limits: Limits, device: str) -> Report:
 
 def _add_cases(report: Report, model: MasgSam, record: dict[str, Any], limits: Limits) -> Table | None:
     """Pictures of the first cases that were trained on, where they still are; the maps of one, the volumes of all."""
-    task, rows = model.model.task, list[list[Value]]()
+    task = model.model.task
+    rows: list[list[Value]] = []
     for case in _trained_on(report, record)[:TRAINING_CASES]:
         try:
             volume, label = read_case(case)
