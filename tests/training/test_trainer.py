@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from rich.console import Console
 from support import blobs
 from torch import Tensor, nn
@@ -171,6 +172,40 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_state(
     resumed = build(training__steps=6)
     assert resumed._resume() == 3
     assert all(value.isfinite().all() for value in resumed.plain.state_dict().values())
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(build: Build) -> None:
+    trainer = build(training__steps=6, training__save_seconds=1e-9)
+    calls = []
+
+    def spoil(gradient: Tensor) -> Tensor:
+        calls.append(1)
+        return gradient * float("nan") if len(calls) == 4 else gradient
+
+    trainer.plain.decoder.upscale_conv2.weight.register_hook(spoil)
+    with pytest.raises(TrainingError, match=r"gradient is not finite at step 4 .*mask \d"):
+        trainer.run()
+    for state in (trainer.plain.state_dict(), trainer.average.state):
+        assert all(value.isfinite().all() for value in state.values())
+    assert build(training__steps=6)._resume() == 3
+
+
+def test_the_average_waits_where_a_scaler_skips_a_step(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with fp16, whose gradients are not finite now and then: no reason to stop."""
+    trainer = build(training__steps=3)
+    trainer.accelerator.scaler = torch.amp.GradScaler("cpu")
+    trainer.optimizer = AcceleratedOptimizer(trainer.optimizer.optimizer, scaler=trainer.accelerator.scaler)
+    calls: list[int] = []
+
+    def overflow(gradient: Tensor) -> Tensor:
+        calls.append(1)
+        return gradient * float("inf") if len(calls) == 2 else gradient
+
+    trainer.plain.decoder.upscale_conv2.weight.register_hook(overflow)
+    updates: list[int] = []
+    monkeypatch.setattr(trainer.average, "update", lambda _, step: updates.append(step))
+    trainer.run()
+    assert updates == [1, 3]
 
 
 def test_resumed_in_one_process_it_ends_in_the_same_weights(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

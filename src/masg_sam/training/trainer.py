@@ -84,7 +84,7 @@ class Trainer:
             The averaged weights.
 
         Raises:
-            TrainingError: the loss is not finite; the last saved state is kept.
+            TrainingError: the loss or its gradient is not finite; the last saved state is kept.
         """
         done = self._resume() if resume else 0
         if self.config.trackers:
@@ -123,16 +123,15 @@ class Trainer:
         terms = loss_terms(output, batch["label"], self.plain.config, progress)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
-            parts = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
-            raise TrainingError(
-                f"the loss is not finite at step {step} ({parts}); the last saved state is kept: "
-                "try --training.precision fp32 or lower learning rates"
-            )
+            raise _not_finite("loss", step, terms)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        if self.accelerator.scaler is None and not torch.isfinite(norm):  # the scaler of fp16 skips such a step
+            raise _not_finite("gradient", step, terms)
         self.optimizer.step()
-        self.average.update(self.plain, step)
+        if not self.optimizer.step_was_skipped:
+            self.average.update(self.plain, step)
         values = {"loss": loss.item()} | {f"loss/{k}": v.item() for k, v in terms.items()}
         values |= {"lr": rates[0], "grad_norm": float(norm)}
         if step % DIAGNOSTICS_EVERY == 0 or step == self.steps:
@@ -192,3 +191,11 @@ class Trainer:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         return rates
+
+
+def _not_finite(what: str, step: int, terms: dict[str, Tensor]) -> TrainingError:
+    parts = ", ".join(f"{name} {value.item():.3g}" for name, value in terms.items())
+    return TrainingError(
+        f"the {what} is not finite at step {step} ({parts}); the last saved state is kept: "
+        "try --training.precision fp32 or lower learning rates"
+    )
