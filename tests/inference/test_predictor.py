@@ -288,6 +288,17 @@ def test_another_number_of_channels_is_refused(task: Callable[..., Task]) -> Non
     assert caught.value.found == "2 channels" and "1 (MRI)" in str(caught.value.expected)
 
 
+def test_pictures_and_scans_have_models_of_their_own(task: Callable[..., Task]) -> None:
+    """As in training, which refuses both in one dataset; a scan of one slice may be a picture."""
+    picture_model = Predictor(Threshold(), task(reach=0, pixel=0.0, channels=("grey",), pictures=True))
+    with pytest.raises(ImageError, match="a scan for a model of pictures") as caught:
+        picture_model.segment(volume(organs()))
+    assert caught.value.found == "5 slices" and caught.value.path == Path("x")
+    assert picture_model.segment(volume(organs()[:, 2:3])).mask.any()
+    with pytest.raises(ImageError, match="a picture for a model of scans"):
+        Predictor(Threshold(), task()).segment(volume(organs()[:, 2:3], (1.0, 1.0, 1.0), picture=True))
+
+
 def test_the_network_is_left_in_evaluation_mode_and_without_gradients(task: Callable[..., Task]) -> None:
     network = Threshold().train()
     Predictor(network, task()).segment(volume(organs()))

@@ -99,7 +99,8 @@ class Predictor:
                 model's own plane count.
 
         Raises:
-            ImageError: the number of channels is not that of the training images.
+            ImageError: a picture where the training images were scans, several slices where they were pictures, or
+                another number of channels.
         """
         self._check(volume)
         classes = self.task.labels.num_classes
@@ -201,6 +202,7 @@ class Predictor:
         return sum(found, start=torch.zeros((), device=batch.device)) / len(views)
 
     def _check(self, volume: Volume) -> None:
+        self._check_kind(volume)
         wanted = len(self.task.channels)
         found = volume.data.shape[0]
         if found != wanted:
@@ -210,6 +212,25 @@ class Predictor:
                 found=f"{found} channel{'s' if found > 1 else ''}",
                 expected=f"{wanted} ({', '.join(self.task.channels)})",
                 mend="give every channel as in training (nnU-Net: one file each, _0000, _0001, ...)",
+            )
+
+    def _check_kind(self, volume: Volume) -> None:
+        """A scan of one slice may be a picture in a format of scans; nothing else passes for the other."""
+        if self.task.pictures and volume.shape[0] > 1:
+            raise ImageError(
+                "a scan for a model of pictures",
+                path=volume.path,
+                found=f"{volume.shape[0]} slices",
+                expected="one picture",
+                mend="save the slices as pictures if they are such, or take a model of scans",
+            )
+        if volume.is_picture and not self.task.pictures:
+            raise ImageError(
+                "a picture for a model of scans",
+                path=volume.path,
+                found="no voxel size",
+                expected="a scan with millimetres, as in training",
+                mend="give the scan itself (NIfTI, DICOM ...), or take a model of pictures",
             )
 
 
