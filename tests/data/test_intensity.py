@@ -50,6 +50,8 @@ def test_kind_follows_the_modality_and_the_pictures() -> None:
     grey = volume(np.arange(16).reshape(1, 1, 4, 4), picture=True)
     assert fit_intensity([(rgb, label)], "endoscopy").kind == "colour"
     assert fit_intensity([(grey, label)], "X-ray").kind == "scan"
+    three = volume(np.arange(48).reshape(3, 1, 4, 4) * 100, picture=True)  # stains, say, a file each
+    assert fit_intensity([(three, label)], "microscopy").kind == "scan"
     assert fit_intensity([ct()], "MRI").kind == "scan"
     assert fit_intensity([ct()], "CT").kind == "curve"
 

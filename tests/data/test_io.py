@@ -503,6 +503,38 @@ def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.tif").data[0, 0].tolist() == pixels.tolist()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "whole"),
+    [(np.uint8, 255), (np.uint16, 255), (np.uint16, 4095), (np.uint16, 65535), (np.float32, 1)],
+)
+def test_colours_are_of_eight_bits_however_they_are_stored(dtype: type, whole: int, tmp_path: Path) -> None:
+    """SAM's normalisation of RGB takes them so; also where only some of 16 bits are used."""
+    parts = np.random.default_rng(0).random((6, 7, 3))
+    parts.flat[0] = 1
+    colours = (parts * whole).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", colours, photometric="rgb")
+    expected = np.moveaxis(colours.astype(np.float64) * 255 / whole, -1, 0)
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif").data[:, 0], expected, rtol=1e-5)
+
+
+def test_alpha_says_nothing_of_the_range_and_labels_keep_their_values(tmp_path: Path) -> None:
+    pixels = np.full((6, 7, 4), 65535, np.uint16)
+    pixels[..., :3] = 4095
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    assert (read_image(tmp_path / "a.tif").data == 255).all()
+    assert (read_label(tmp_path / "a.tif").data == 4095).all()
+
+
+@pytest.mark.parametrize("wrong", [-300.0, 1e6])
+def test_colours_of_no_known_range_are_refused(wrong: float, tmp_path: Path) -> None:
+    colours = np.full((6, 7, 3), 200, np.float32)
+    colours[0, 0, 0] = wrong
+    tifffile.imwrite(tmp_path / "a.tif", colours, photometric="rgb")
+    with pytest.raises(ImageError, match="colours of no known range") as caught:
+        read_image(tmp_path / "a.tif")
+    assert f"{wrong:g}" in str(caught.value.found)
+
+
 @pytest.mark.parametrize("compression", [None, "zlib", "tiff_lzw"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_tiff(compression: str | None, channels: int, tmp_path: Path) -> None:

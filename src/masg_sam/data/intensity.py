@@ -15,6 +15,7 @@ from masg_sam.data.volume import Volume
 
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 MOST_VOXELS = 200_000  # sampled from a volume when percentiles are taken
+EIGHT_BITS = 255  # colours go no higher; three grey pictures of a case may
 SPAN = 1.73  # a uniform distribution from -1.73 to 1.73 has unit deviation
 KNOTS = 33
 MARGIN = 8  # voxels around the labels that count as their surroundings
@@ -60,7 +61,7 @@ def fit_intensity(cases: Iterable[tuple[Volume, np.ndarray]], modality: str) -> 
     """
     iterator = iter(cases)
     first = next(iterator)
-    if first[0].is_picture and first[0].data.shape[0] == 3:
+    if first[0].is_picture and first[0].data.shape[0] == 3 and first[0].data.max() <= EIGHT_BITS:
         return Intensity("colour")
     if not is_ct(modality):
         return Intensity("scan")

@@ -16,6 +16,7 @@ from PIL import ExifTags, Image
 from masg_sam.data.io.limits import damaged
 from masg_sam.data.io.orientation import Orientation
 from masg_sam.data.io.stack import is_stack, read_stack
+from masg_sam.data.io.values import eight_bits
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import ImageError, LabelError
 
@@ -34,12 +35,14 @@ DAMAGE: tuple[type[Exception], ...] = (
 def read(path: Path, *, label: bool = False, channels: int | None = 1) -> Volume:
     """Read a picture or a stack as stored, whatever its EXIF orientation says, so that a mask fits its pixels.
 
+    Colours of a picture are brought to 0..255, see :func:`~masg_sam.data.io.values.eight_bits`.
+
     Args:
         path: the file.
         label: whether the indices of a coloured palette are wanted, and not its colours, and all of 16 bits.
 
     Raises:
-        ImageError: damaged, too large, or of several channels or time points.
+        ImageError: damaged, too large, of several channels or time points, or colours of no known range.
         LabelError: indices that a grey palette does not tell apart.
     """
     try:
@@ -60,6 +63,7 @@ def read(path: Path, *, label: bool = False, channels: int | None = 1) -> Volume
         raise ImageError("pixels are not single numbers", path=path, found="complex numbers", mend="convert the file")
     pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
     data = np.moveaxis(pixels[..., : CHANNELS[pixels.shape[-1]]], -1, 0)[:, None]  # C x 1 x Y x X
+    data = data if label or len(data) == 1 else eight_bits(data, path)
     return Volume(data, (1.0, 1.0, 1.0), None, Geometry("picture", data.shape[2:], None), path)
 
 

@@ -12,6 +12,8 @@ from masg_sam.errors import ImageError, LabelError
 MOST_LABEL = 2**16 - 1  # the largest value a mask can be written with
 WHOLE = 1e-3  # from a whole number, that labels stored as floats may be away
 GREY_SPREAD, GREY_PART = 24, 0.001  # levels between channels of a grey JPEG, and pixels of it that may exceed them
+DEPTHS = (2**8 - 1, 2**12 - 1, 2**16 - 1)  # the largest colours of 8, 12 and 16 bits
+OVERSHOOT = 0.05  # of that range, by which colours that were resampled may leave it
 
 
 def finite(data: np.ndarray, path: Path) -> np.ndarray:
@@ -73,6 +75,30 @@ def one_grey_channel(data: np.ndarray, path: Path) -> np.ndarray:
             mend="map each colour to a number and save as grey PNG",
         )
     return np.median(data, axis=0, keepdims=True).astype(np.int32)
+
+
+def eight_bits(colours: np.ndarray, path: Path) -> np.ndarray:
+    """Colours from 0 to 255, as the network takes them.
+
+    Fractions go up to 1. Of whole numbers the fewest bits that hold the largest count: microscopes store 12 in 16.
+
+    Raises:
+        ImageError: they go beyond 16 bits, or below 0.
+    """
+    if colours.dtype == np.uint8:
+        return colours
+    low, high = float(colours.min()), float(colours.max())
+    ranges = (1, *DEPTHS) if np.issubdtype(colours.dtype, np.floating) else DEPTHS
+    whole = next((most for most in ranges if high <= most * (1 + OVERSHOOT)), None)
+    if whole is None or low < -whole * OVERSHOOT:
+        raise ImageError(
+            "colours of no known range",
+            path=path,
+            found=f"{colours.dtype} from {low:g} to {high:g}",
+            expected="8, 12 or 16 bits, or fractions from 0 to 1",
+            mend="save the picture with 8 bits a channel",
+        )
+    return np.clip(colours.astype(np.float32) * np.float32(255 / whole), 0, 255)
 
 
 def storable(mask: np.ndarray, path: Path) -> np.ndarray:
