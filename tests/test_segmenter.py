@@ -12,6 +12,7 @@ from support import blobs, write_scan
 
 from masg_sam import MasgSam, predict, report, train
 from masg_sam.config import Config, override
+from masg_sam.data.intensity import Intensity
 from masg_sam.data.io import read_channels
 from masg_sam.data.task import Task
 from masg_sam.errors import CheckpointError, ConfigError, ImageError, InputError, OutputError, WriteError
@@ -207,6 +208,23 @@ def test_masks_may_be_predicted_again_but_not_among_other_classes(
     (masks / "dataset.json").unlink()  # as after a kill between the two files
     list(model.predict(image, masks))
     assert json.loads((masks / "dataset.json").read_text())["labels"] == {"background": 0, "organ 1": 1}
+
+
+def test_an_array_is_segmented_as_the_model_was_trained(
+    make_network: Callable[..., MasgSamNetwork], make_task: Callable[..., Task]
+) -> None:
+    """By a model of scans with a voxel size, by one of pictures as an ordinary picture."""
+    rng = np.random.default_rng(0)
+    scans = MasgSam(TrainedModel(make_network(1), make_task(), Config(), {}, {}), "cpu")
+    assert scans.segment(rng.normal(size=(2, 30, 40)), (5.0, 1.0, 1.0)).mask.shape == (2, 30, 40)
+    with pytest.raises(InputError, match="voxel size"):
+        scans.segment(rng.normal(size=(2, 30, 40)))
+    colours = Intensity("colour")
+    task = make_task(pictures=True, pixel=0.0, reach=0, channels=("R", "G", "B"), intensity=colours)
+    pictures = MasgSam(TrainedModel(make_network(1), task, Config(), {}, {}), "cpu")
+    assert pictures.segment(rng.integers(0, 256, (64, 48, 3)).astype(np.uint8)).mask.shape == (1, 64, 48)
+    with pytest.raises(ImageError, match="number of channels"):
+        pictures.segment(np.zeros((64, 48)))
 
 
 def _copies(image: Path, folder: Path) -> list[Path]:

@@ -23,10 +23,11 @@ from masg_sam.data.io import (
 )
 from masg_sam.data.io.formats import STACK_SUFFIXES
 from masg_sam.data.layouts import Case, find_images
-from masg_sam.data.volume import Geometry, Volume
+from masg_sam.data.volume import Volume
 from masg_sam.devices import resolve_device
 from masg_sam.errors import InputError, OutputError, WriteError
 from masg_sam.files import PathLike, append_text, must_be_folder, read_json, write_text
+from masg_sam.inference.arrays import array_volume
 from masg_sam.inference.predictor import Predictor, Segmentation
 from masg_sam.inference.prompt_file import PromptFile
 from masg_sam.inference.prompting import UserPrompt
@@ -115,28 +116,24 @@ class MasgSam:
     def segment(
         self,
         image: np.ndarray,
-        spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        spacing: Sequence[float] | None = None,
         prompts: Sequence[UserPrompt] = (),
     ) -> Segmentation:
         """Segment an array.
 
         Args:
-            image: ``C x Z x Y x X`` or ``Z x Y x X`` of a volume (Z to the head, Y to the back, X to the left of
-                the patient); ``C x 1 x Y x X`` of a picture.
-            spacing: millimetres along Z, Y, X.
+            image: of a model of scans ``Z x Y x X`` or ``C x Z x Y x X`` (Z to the head, Y to the back, X to the left
+                of the patient); of a model of pictures ``Y x X``, ``Y x X x C`` or ``C x 1 x Y x X``.
+            spacing: millimetres along Z, Y, X, which scans need and pictures do not have.
             prompts: clicks, boxes and rough masks; none are needed.
 
         Returns:
-            The mask ``Z x Y x X`` of classes 0..K, with a confidence for each class.
+            The mask ``Z x Y x X`` of classes 0..K, with a confidence for each class; Z is 1 for a picture.
+
+        Raises:
+            InputError: an array of other axes or channels, or a scan without three positive numbers as spacing.
         """
-        data = np.asarray(image, np.float32)
-        data = data[None] if data.ndim == 3 else data
-        if data.ndim != 4 or not np.isfinite(data).all():
-            raise InputError("image array cannot be used", found=f"shape {data.shape}", expected="finite C x Z x Y x X")
-        geometry = Geometry("array", data.shape[1:], None)
-        affine = None if self.model.task.pictures else np.diag([*spacing[::-1], 1.0])
-        volume = Volume(data, spacing, affine, geometry, Path("array"))
-        return self.predictor.segment(volume, prompts)
+        return self.predictor.segment(array_volume(image, spacing, self.model.task), prompts)
 
     def predict(
         self,
