@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from masg_sam.data.prompt_input import BOX_END, BOX_START, PADDING
 from masg_sam.inference import opinions as module
 from masg_sam.inference.opinions import SecondOpinions
 from masg_sam.models.masg_sam import MasgSamNetwork
-from masg_sam.models.sam.prompts import BOX_END, BOX_START, PADDING
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])

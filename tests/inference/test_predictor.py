@@ -279,7 +279,7 @@ def test_prompts_reach_the_network_with_their_slice(task: Callable[..., Task]) -
     assert given.points[0, 0].tolist() == [12 + (64 - 37) // 2, 10 + (64 - 44) // 2]
     mask = np.zeros((5, 44, 37))
     Predictor(network, task(), batch_size=5).segment(volume(organs()), [RoughMask(mask, "organ 1")])
-    assert network.prompts[-1].masks.shape == (5, 2, 64, 64)
+    assert network.prompts[-1].masks.shape == (5, 2, 16, 16)
 
 
 def test_another_number_of_channels_is_refused(task: Callable[..., Task]) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from masg_sam.data.prompt_input import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, ROUGH_LOGIT, rough_logits
 from masg_sam.data.task import Task
 from masg_sam.errors import InputError
-from masg_sam.inference.prompting import ROUGH_LOGIT, Box, Click, PromptBook, RoughMask, UserPrompt
-from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, Prompts
+from masg_sam.inference.prompting import Box, Click, PromptBook, RoughMask, UserPrompt
+from masg_sam.models.sam.prompts import Prompts
 
 SHAPE, WORKING, CANVAS = (4, 10, 20), (20, 40), (32, 64)
 
@@ -70,17 +71,25 @@ def test_other_planes(book: Callable[..., PromptBook], plane: str, number: int, 
     assert found == pytest.approx(expected)
 
 
-def test_a_rough_mask_is_laid_on_the_canvas(book: Callable[..., PromptBook]) -> None:
+def test_a_rough_mask_is_laid_on_the_canvas_at_a_quarter_of_its_pixels(book: Callable[..., PromptBook]) -> None:
+    """Voxels 2..5 and 4..9 are pixels 6 + 4..11 and 12 + 8..19: rows 10..17, columns 20..31."""
     mask = np.zeros(SHAPE, bool)
     mask[1, 2:6, 4:10] = True
     prompts = of(book(RoughMask(mask, "organ 2")), range(0, 2))
-    assert prompts.masks.shape == (2, 2, *CANVAS) and prompts.has_mask.tolist() == [[0, 1], [0, 1]]
-    inside = prompts.masks[1, 1] > 0
-    assert prompts.masks[1, 1].max() == ROUGH_LOGIT
-    rows, columns = (inside.any(1 - axis).nonzero().flatten() for axis in (0, 1))
-    assert (rows.min(), rows.max()) == (6 + 4, 6 + 11) and (columns.min(), columns.max()) == (12 + 8, 12 + 19)
+    assert prompts.masks.shape == (2, 2, 8, 16) and prompts.has_mask.tolist() == [[0, 1], [0, 1]]
+    pixels = np.zeros((1, *CANVAS))
+    pixels[0, 10:18, 20:32] = 1
+    np.testing.assert_allclose(prompts.masks[1, 1], rough_logits(pixels)[0], atol=0.5)  # voxels are half as fine
     assert (prompts.masks[0, 1] == -ROUGH_LOGIT).all()
     assert (prompts.kinds == PADDING).all()
+
+
+def test_no_part_of_a_rough_mask_is_passed_over(make_task: Callable[..., Task]) -> None:
+    """Stripes two pixels wide cover half of each cell, as they do in training; the network sees that half."""
+    mask = np.zeros((1, 64, 64))
+    mask[:, :, [i for i in range(64) if i % 4 in (0, 3)]] = 1
+    notes = PromptBook([RoughMask(mask, "organ 1")], make_task(1), (1, 64, 64), (64, 64), (64, 64))
+    assert of(notes, range(1)).masks.numpy() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_masks_and_clicks_go_together(book: Callable[..., PromptBook]) -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from masg_sam.config import Config
+from masg_sam.data.prompt_input import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE
 from masg_sam.models.masg_sam import InputAdapter, MasgSamNetwork
-from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, Prompts
+from masg_sam.models.sam.prompts import Prompts
 from masg_sam.training.losses import loss_terms
 
 Make = Callable[..., MasgSamNetwork]

@@ -5,16 +5,8 @@ import torch
 from transformers import SamConfig
 from transformers.models.sam.modeling_sam import SamPromptEncoder
 
-from masg_sam.models.sam.prompts import (
-    BOX_END,
-    BOX_START,
-    NEGATIVE,
-    PADDING,
-    POSITIVE,
-    SLOTS,
-    PromptEncoder,
-    Prompts,
-)
+from masg_sam.data.prompt_input import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, SLOTS
+from masg_sam.models.sam.prompts import PromptEncoder, Prompts
 
 WIDTH, SIZE, GRID = 32, (64, 96), (4, 6)
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from masg_sam.data.augment import Augmentation
 from masg_sam.data.labels import IGNORED
-from masg_sam.data.prompting import simulate_prompt
+from masg_sam.data.simulated_prompts import simulate_prompt
 from masg_sam.data.slices import cut_around, resize_images, resize_labels, to_slices, with_neighbours, working_shape
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masg_sam.data.prompt_input import BOX_END, BOX_START, PADDING, SLOTS
 from masg_sam.devices import mixed_precision
 from masg_sam.inference.signals import Agreement, Certainty, Signals
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
-from masg_sam.models.sam.prompts import BOX_END, BOX_START, PADDING, SLOTS, Prompts
+from masg_sam.models.sam.prompts import Prompts
 
 MOST_SLICES = 16  # of a scan that are asked again
 # Turned by radians, scaled, contrast multiplied, brightness added: changes a segmentation should survive.

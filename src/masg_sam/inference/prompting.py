@@ -8,12 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from masg_sam.data.prompt_input import (
+    BOX_END,
+    BOX_START,
+    MASK_STRIDE,
+    NEGATIVE,
+    PADDING,
+    POSITIVE,
+    SLOTS,
+    rough_logits,
+)
 from masg_sam.data.slices import pad_to, resize_images
 from masg_sam.data.task import Task
 from masg_sam.errors import InputError
-from masg_sam.models.sam.prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE, SLOTS, Prompts
-
-ROUGH_LOGIT = 6.0  # how sure a rough mask is taken to be
+from masg_sam.models.sam.prompts import Prompts
 
 
 @dataclass(frozen=True)
@@ -113,14 +121,15 @@ class PromptBook:
         if not self.masks:
             return None, None
         count = self.task.labels.num_classes
-        masks = torch.zeros(len(slices), count, *self.canvas)
+        rows, columns = self.canvas
+        masks = torch.zeros(len(slices), count, rows // MASK_STRIDE, columns // MASK_STRIDE)
         given = torch.zeros(len(slices), count)
         for number, mask in self.masks.items():
             block = torch.from_numpy(np.moveaxis(mask, self.task.axis, 0)[slices])
             inside = resize_images(block[:, None].float(), self.working)
-            masks[:, number - 1] = pad_to(inside, self.canvas)[:, 0]
+            masks[:, number - 1] = torch.from_numpy(rough_logits(pad_to(inside, self.canvas)[:, 0].numpy()))
             given[:, number - 1] = 1
-        return (2 * masks - 1) * ROUGH_LOGIT, given
+        return masks, given
 
     def _add(self, prompt: UserPrompt) -> None:
         number = self._class(prompt.name)

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamPromptEncoder
 
+from masg_sam.data.prompt_input import PADDING, SLOTS
 from masg_sam.models.sam.layers import resize, zeroed
-
-PADDING, NEGATIVE, POSITIVE, BOX_START, BOX_END = -1, 0, 1, 2, 3
-SLOTS = 3  # points a slice has at least, padding among them: the decoder attends to each, so always as in training
 
 
 @dataclass

@@ -7,9 +7,16 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-NOTHING, NOT_THIS, THIS, BOX_START, BOX_END = -1, 0, 1, 2, 3
-POINTS = 3
-MASK_STRIDE = 4
+from masg_sam.data.prompt_input import (
+    BOX_END,
+    BOX_START,
+    MASK_STRIDE,
+    NEGATIVE,
+    PADDING,
+    POSITIVE,
+    SLOTS,
+    rough_logits,
+)
 
 
 def simulate_prompt(
@@ -28,9 +35,9 @@ def simulate_prompt(
         ``has_mask`` K, as :class:`masg_sam.models.sam.prompts.Prompts` takes them.
     """
     height, width = label.shape
-    points = np.zeros((POINTS, 2), np.float32)
-    kinds = np.full(POINTS, NOTHING, np.int64)
-    classes = np.zeros(POINTS, np.int64)
+    points = np.zeros((SLOTS, 2), np.float32)
+    kinds = np.full(SLOTS, PADDING, np.int64)
+    classes = np.zeros(SLOTS, np.int64)
     masks = np.zeros((num_classes, height // MASK_STRIDE, width // MASK_STRIDE), np.float32)
     has_mask = np.zeros(num_classes, np.float32)
     present = [k for k in range(1, num_classes + 1) if (label == k).any()]
@@ -44,20 +51,20 @@ def simulate_prompt(
             points[:2], kinds[:2] = _box(inside, rng), (BOX_START, BOX_END)
         else:
             masks[chosen - 1], has_mask[chosen - 1] = _rough_mask(inside, rng), 1.0
-        classes = np.where(kinds == NOTHING, 0, chosen)
+        classes = np.where(kinds == PADDING, 0, chosen)
     arrays = {"points": points, "kinds": kinds, "classes": classes, "masks": masks, "has_mask": has_mask}
     return {name: torch.from_numpy(value) for name, value in arrays.items()}
 
 
 def _clicks(inside: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One or two clicks on the class, and sometimes one just outside."""
-    points = np.zeros((POINTS, 2), np.float32)
-    kinds = np.full(POINTS, NOTHING, np.int64)
-    for i in range(int(rng.integers(1, POINTS))):
-        points[i], kinds[i] = _pick(inside, rng), THIS
+    points = np.zeros((SLOTS, 2), np.float32)
+    kinds = np.full(SLOTS, PADDING, np.int64)
+    for i in range(int(rng.integers(1, SLOTS))):
+        points[i], kinds[i] = _pick(inside, rng), POSITIVE
     ring = ndimage.binary_dilation(inside, iterations=8) & ~inside
     if rng.random() < 0.5 and ring.any():
-        points[-1], kinds[-1] = _pick(ring, rng), NOT_THIS
+        points[-1], kinds[-1] = _pick(ring, rng), NEGATIVE
     return points, kinds
 
 
@@ -76,12 +83,10 @@ def _box(inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _rough_mask(inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Grown or shrunk, moved and blurred, as logits at a quarter of the resolution."""
+    """Grown or shrunk, and moved, as :func:`~masg_sam.data.prompt_input.rough_logits` gives it."""
     steps = int(rng.integers(-3, 6))
     if steps:
         change = ndimage.binary_dilation if steps > 0 else ndimage.binary_erosion
         inside = change(inside, iterations=abs(steps))
     moved = np.roll(inside, tuple(int(v) for v in rng.integers(-4, 5, 2)), axis=(0, 1))
-    rows, columns = (n // MASK_STRIDE for n in moved.shape)
-    parts = moved.reshape(rows, MASK_STRIDE, columns, MASK_STRIDE).mean((1, 3))
-    return (ndimage.gaussian_filter(parts.astype(np.float32), 1.0) - 0.5) * 12
+    return rough_logits(moved[None])[0]

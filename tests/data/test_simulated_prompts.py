@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from masg_sam.data.prompting import BOX_END, BOX_START, NOT_THIS, NOTHING, POINTS, THIS, simulate_prompt
-from masg_sam.models.sam import prompts as sam_prompts
+from masg_sam.data.prompt_input import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE
+from masg_sam.data.simulated_prompts import simulate_prompt
+from masg_sam.models.sam.prompts import Prompts
 
 
 def label() -> np.ndarray:
@@ -21,13 +22,6 @@ def many(count: int = 200, **changes: object) -> list[dict[str, Tensor]]:
     return [simulate_prompt(**arguments, rng=np.random.default_rng(seed)) for seed in range(count)]
 
 
-def test_kinds_are_those_of_the_network() -> None:
-    ours = (NOTHING, NOT_THIS, THIS, BOX_START, BOX_END)
-    network = ("PADDING", "NEGATIVE", "POSITIVE", "BOX_START", "BOX_END")
-    assert ours == tuple(getattr(sam_prompts, name) for name in network)
-    assert sam_prompts.SLOTS == POINTS == sam_prompts.Prompts.none(1).kinds.shape[1]
-
-
 def test_shapes_fit_the_network() -> None:
     for prompt in many(5):
         shapes = {name: tuple(value.shape) for name, value in prompt.items()}
@@ -38,7 +32,7 @@ def test_shapes_fit_the_network() -> None:
             "masks": (3, 16, 24),
             "has_mask": (3,),
         }
-        sam_prompts.Prompts(**{name: value[None] for name, value in prompt.items()}).to("cpu")
+        Prompts(**{name: value[None] for name, value in prompt.items()}).to("cpu")
 
 
 def test_the_seed_decides() -> None:
@@ -50,10 +44,10 @@ def test_clicks_lie_on_their_class_and_beside_it() -> None:
     inside = outside = 0
     for prompt in many():
         for (x, y), kind, number in zip(prompt["points"].tolist(), prompt["kinds"], prompt["classes"], strict=True):
-            if kind == THIS:
+            if kind == POSITIVE:
                 assert label()[int(y), int(x)] == number
                 inside += 1
-            if kind == NOT_THIS:
+            if kind == NEGATIVE:
                 assert number > 0 and label()[int(y), int(x)] != number
                 outside += 1
     assert inside > 50 and outside > 10
@@ -65,7 +59,7 @@ def test_boxes_hold_their_class_but_for_a_tenth() -> None:
     for prompt in many():
         if BOX_START not in prompt["kinds"]:
             continue
-        assert prompt["kinds"].tolist() == [BOX_START, BOX_END, NOTHING]
+        assert prompt["kinds"].tolist() == [BOX_START, BOX_END, PADDING]
         number = int(prompt["classes"][0])
         start, end = np.array(borders[number])
         slack = 0.1 * np.maximum(end - start, 4) + 1e-4
@@ -81,7 +75,7 @@ def test_rough_masks_belong_to_one_class_and_cover_it_roughly() -> None:
         if not prompt["has_mask"].any():
             assert not prompt["masks"].any()
             continue
-        assert prompt["has_mask"].sum() == 1 and (prompt["kinds"] == NOTHING).all()
+        assert prompt["has_mask"].sum() == 1 and (prompt["kinds"] == PADDING).all()
         k = int(prompt["has_mask"].argmax())
         assert not prompt["masks"][[i for i in range(3) if i != k]].any()
         if k == 0:
@@ -92,7 +86,7 @@ def test_rough_masks_belong_to_one_class_and_cover_it_roughly() -> None:
 
 def test_unused_points_belong_to_no_class() -> None:
     for prompt in many():
-        assert ((prompt["kinds"] == NOTHING) == (prompt["classes"] == 0)).all()
+        assert ((prompt["kinds"] == PADDING) == (prompt["classes"] == 0)).all()
 
 
 def test_absent_classes_are_never_prompted() -> None:
@@ -103,7 +97,7 @@ def test_absent_classes_are_never_prompted() -> None:
 
 def test_probability_is_kept() -> None:
     def prompted(prompt: dict[str, Tensor]) -> bool:
-        return bool((prompt["kinds"] != NOTHING).any() or prompt["has_mask"].any())
+        return bool((prompt["kinds"] != PADDING).any() or prompt["has_mask"].any())
 
     assert not any(map(prompted, many(probability=0.0)))
     assert all(map(prompted, many()))
