@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support import blobs, write_scan
 
 from masg_sam import MasgSam, predict, report, train
@@ -225,6 +226,19 @@ def test_an_array_is_segmented_as_the_model_was_trained(
     assert pictures.segment(rng.integers(0, 256, (64, 48, 3)).astype(np.uint8)).mask.shape == (1, 64, 48)
     with pytest.raises(ImageError, match="number of channels"):
         pictures.segment(np.zeros((64, 48)))
+
+
+def test_numbered_pictures_are_segmented_one_by_one(
+    make_network: Callable[..., MasgSamNetwork], make_task: Callable[..., Task], tmp_path: Path
+) -> None:
+    task = make_task(pictures=True, pixel=0.0, reach=0, channels=("grey",))
+    model = MasgSam(TrainedModel(make_network(1, 1), task, Config(), {}, {}), "cpu")
+    (tmp_path / "film").mkdir()
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 32)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "film" / f"frame_{i:04d}.png")
+    results = list(model.predict(tmp_path / "film", tmp_path / "masks"))
+    assert [result.file for result in results] == [f"frame_{i:04d}.png" for i in range(3)]
 
 
 def _copies(image: Path, folder: Path) -> list[Path]:

@@ -164,7 +164,8 @@ class MasgSam:
             WriteError: while iterating, if nothing can be written, as on a full disk.
             InputError: at the end, if a case could not be read; all the others are done by then.
         """
-        cases, folder = (images,) if isinstance(images, Case) else find_images(_paths(images)), Path(out)
+        channels, folder = len(self.model.task.channels), Path(out)
+        cases = (images,) if isinstance(images, Case) else find_images(_paths(images), channels)
         if mask_format is not None:
             check_format(mask_format, [path for case in cases for path in case.images])
         prompts_of = self._prompts(prompts, cases)

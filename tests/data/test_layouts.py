@@ -373,6 +373,21 @@ def test_channels_are_grouped_only_where_all_files_have_one(tmp_path: Path) -> N
     assert names(find_images(tmp_path / "years")) == ["scan_2019", "scan_2020"]
 
 
+def test_numbered_pictures_are_channels_only_of_a_model_that_has_as_many(tmp_path: Path) -> None:
+    """However many frames there are. One file of all channels keeps its name."""
+    touch(tmp_path / "film", (f"f_{i:04d}.png" for i in range(4)))
+    touch(tmp_path / "cases", ("a_0000.png", "b_0000.png"))
+    frames = [f"f_{i:04d}" for i in range(4)]
+    for count, expected in ((1, frames), (3, frames), (4, ["f"])):
+        assert names(find_images(tmp_path / "film", count)) == expected
+    assert names(find_images(sorted((tmp_path / "film").iterdir()), 1)) == frames
+    for count in (1, 3):
+        assert names(find_images(tmp_path / "cases", count)) == ["a", "b"]
+    touch(tmp_path / "cases", ("b_0001.png",))
+    with pytest.raises(LayoutError, match="channels of case a are missing"):
+        find_images(tmp_path / "cases", 2)
+
+
 @pytest.mark.parametrize(
     ("present", "expected"),
     [

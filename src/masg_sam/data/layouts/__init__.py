@@ -118,13 +118,15 @@ def _look_in(data: Path) -> Dataset:
 
 
 @folders_must_open()
-def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
+def find_images(paths: Path | Sequence[Path], channels: int | None = None) -> tuple[Case, ...]:
     """Find images to segment; labels are not needed.
 
     Args:
         paths: files, folders of files, or a dataset; of that, the test images, else the training images; of BIDS and
             of CSV and JSON lists all images. A folder of one DICOM series is one image, whether it is named or lies
             among other images.
+        channels: that a case has, where it is known: without it, up to eight files that are numbered from 0000 are
+            the channels of one case.
 
     Raises:
         LayoutError: nothing to read, channels that are missing, two cases of one name, or a folder that cannot be
@@ -133,12 +135,14 @@ def find_images(paths: Path | Sequence[Path]) -> tuple[Case, ...]:
     given = [paths] if isinstance(paths, Path) else list(paths)
     for path in given:
         _must_exist(path)
-    cases = group_channels([path for path in given if not path.is_dir() and not is_list(path)])
+    cases = group_channels([path for path in given if not path.is_dir() and not is_list(path)], channels)
     for path in given:
         if is_list(path):
             cases += read_list(path)
+        elif path.is_dir() and is_bids(path):
+            cases += find_bids(path).cases
         elif path.is_dir():
-            cases += find_bids(path).cases if is_bids(path) else group_channels(images_in(images_folder(path)))
+            cases += group_channels(images_in(images_folder(path)), channels)
     cases = [replace(case, label=None) for case in cases if case.images or case.fault]
     if not cases:
         raise nothing_readable(given[0] if given else Path(), "images")

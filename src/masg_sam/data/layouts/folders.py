@@ -12,7 +12,7 @@ from masg_sam.data.layouts.case import Case, case_name, in_order, natural
 from masg_sam.errors import LayoutError
 
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
-MOST_CHANNELS = 8  # more files than that with one name are numbered pictures
+MOST_CHANNELS = 8  # more files than that with one name are numbered pictures, where nobody knows better
 LABEL_ENDINGS = ("_segmentation", "_mask", "_label", "_seg", "_gt")
 IMAGE_FOLDERS, LABEL_FOLDERS = ("images", "image", "imgs", "img"), ("labels", "label", "masks", "mask")
 
@@ -57,8 +57,14 @@ def by_case(files: Iterable[Path], names: set[str]) -> dict[str, Path]:
     return found
 
 
-def group_channels(files: Sequence[Path]) -> list[Case]:
-    """Files of one case together, where all names end in a channel number that counts from 0000."""
+def group_channels(files: Sequence[Path], channels: int | None = None) -> list[Case]:
+    """Files of one case together, where all names end in a channel number that counts from 0000.
+
+    Args:
+        files: of one folder, or from anywhere.
+        channels: that a case is known to have: so many files, or all in one, are a case, and others are numbered
+            pictures; where it is not known, more than eight are.
+    """
     groups: dict[tuple[Path, str], list[tuple[int, Path]]] = {}
     for file in files:
         if found := CHANNEL.fullmatch(case_name(file)):
@@ -66,7 +72,8 @@ def group_channels(files: Sequence[Path]) -> list[Case]:
     count = sum(len(group) for group in groups.values())
     most = max((len(group) for group in groups.values()), default=0)
     from_zero = all(min(group)[0] == 0 for group in groups.values())
-    if count < len(files) or not from_zero or most > MOST_CHANNELS:
+    fit = most <= MOST_CHANNELS if channels is None else most in (1, channels)
+    if count < len(files) or not from_zero or not fit:
         return [Case(case_name(file), (file,), None) for file in files]
     return [_grouped(folder, name, sorted(group), most) for (folder, name), group in groups.items()]
 
