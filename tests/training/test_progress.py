@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from masg_sam.errors import OutputError
 from masg_sam.training.progress import LOG, RunLog
 
 
@@ -55,6 +56,20 @@ def test_a_resumed_run_drops_what_it_does_again(tmp_path: Path) -> None:
     run(tmp_path, 1, 7)
     run(tmp_path, 5, 9)  # the state was saved after step 4
     assert [line["step"] for line in lines(tmp_path)] == list(range(1, 10))
+
+
+def test_the_older_log_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped at the worst moment, what was there is there still."""
+    run(tmp_path, 1, 7)
+    before = (tmp_path / LOG).read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("masg_sam.files.os.replace", fail)
+    with pytest.raises(OutputError, match="cannot be written"):
+        run(tmp_path, 5, 9)
+    assert (tmp_path / LOG).read_bytes() == before
 
 
 def test_a_half_written_line_goes_too(tmp_path: Path) -> None:

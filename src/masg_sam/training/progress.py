@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from masg_sam.files import write_text
 from masg_sam.models.checkpoint import LOG
 
 TOTAL = "loss/total"  # the loss in trackers, where a name cannot stand beside a group of that name
@@ -74,4 +75,4 @@ def _keep_lines(path: Path, steps: int) -> None:
     if not path.exists():
         return
     lines = path.read_text(encoding="utf-8").splitlines()[:steps]
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(line + "\n" for line in lines))
