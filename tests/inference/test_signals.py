@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from masg_sam.inference.signals import NAMES, Agreement, Certainty, Signals, ratio
+from masg_sam.inference.signals import NAMES, Agreement, Certainty, Signals, joined, ratio
 
 
 def certainty() -> Certainty:
@@ -54,8 +55,8 @@ def test_doubt_counts_the_voxels_expected_to_be_wrong() -> None:
 
 
 def test_batches_join() -> None:
-    joined = Certainty.joined([certainty(), certainty()])
-    assert joined.voxels.shape == (4, 1) and joined.inside.sum() == pytest.approx(2.8)
+    found = joined([certainty(), certainty()])
+    assert found.voxels.shape == (4, 1) and found.inside.sum() == pytest.approx(2.8)
 
 
 def test_agreement_by_hand() -> None:
@@ -64,9 +65,30 @@ def test_agreement_by_hand() -> None:
     assert math.isnan(found.dice()[2])
 
 
+def test_sums_are_those_of_a_map_for_each_class() -> None:
+    torch.manual_seed(0)
+    probability = torch.rand(3, 5, 20, 30).softmax(1)
+    first, second = probability.argmax(1), torch.randint(0, 5, (3, 20, 30))
+    maps, others = ((mask[:, None] == torch.arange(1, 5)[:, None, None]).double() for mask in (first, second))
+    found = Agreement.of(first.to(torch.uint8), second, 4)
+    for one, expected in ((found.voxels, maps), (found.again, others), (found.both, maps * others)):
+        np.testing.assert_array_equal(one, expected.sum((2, 3)))
+    edge = F.max_pool2d(maps, 3, 1, 1) + F.max_pool2d(-maps, 3, 1, 1)
+    entropy = (-probability * probability.log()).sum(1, keepdim=True) / math.log(5)
+    found_sums = Certainty.of(probability, first)
+    for name, expected in {
+        "voxels": maps,
+        "inside": maps * probability[:, 1:],
+        "mass": probability[:, 1:].double(),
+        "edge": edge,
+        "edge_entropy": edge * entropy,
+    }.items():
+        np.testing.assert_allclose(getattr(found_sums, name), expected.sum((2, 3)), rtol=1e-6)
+
+
 def test_agreements_join_over_slices() -> None:
-    joined = Agreement.joined([agreement([1, 1], [1, 0]), agreement([0, 1], [0, 1])])
-    assert joined.dice().tolist() == [pytest.approx(2 * 2 / (3 + 2))]
+    found = joined([agreement([1, 1], [1, 0]), agreement([0, 1], [0, 1])])
+    assert found.dice().tolist() == [pytest.approx(2 * 2 / (3 + 2))]
 
 
 def test_signals_by_class() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from masg_sam.data.prompt_input import BOX_END, BOX_START, PADDING, SLOTS
 from masg_sam.devices import mixed_precision
-from masg_sam.inference.signals import Agreement, Certainty, Signals
+from masg_sam.inference.signals import Agreement, Certainty, Signals, joined
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
 from masg_sam.models.sam.prompts import Prompts
@@ -70,9 +70,9 @@ class SecondOpinions:
             asked: numbers of the slices that were asked about.
             planes: agreement of the model's own plane with all planes together; ``None`` where it has but one.
         """
-        prompted = Agreement.joined(self.prompted) if self.prompted else None
+        prompted = joined(self.prompted) if self.prompted else None
         embedding = np.concatenate(self.embeddings).mean(0)
-        return Signals(certainty, Agreement.joined(self.steady), prompted, kept, embedding, asked, planes)
+        return Signals(certainty, joined(self.steady), prompted, kept, embedding, asked, planes)
 
     def _view(self, batch: Tensor, view: tuple[float, float, float, float]) -> Tensor:
         """The mask of a changed batch, changed back: ``B x H x W``."""

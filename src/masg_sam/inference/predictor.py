@@ -27,7 +27,7 @@ from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions
 from masg_sam.inference.planes import LEAST_DEPTH, OtherPlanes
 from masg_sam.inference.postprocess import keep_largest
 from masg_sam.inference.prompting import PromptBook, UserPrompt
-from masg_sam.inference.signals import Agreement, Certainty, Signals, ratio
+from masg_sam.inference.signals import Agreement, Certainty, Signals, joined, ratio
 from masg_sam.inference.smoothing import smooth_slices
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
@@ -124,8 +124,8 @@ class Predictor:
         found = from_slices(np.concatenate(masks), self.task.axis)
         kept = keep_largest(found, self.task.single)
         counts = [np.bincount(mask.ravel(), minlength=classes + 1)[1:] for mask in (kept, found)]
-        planes = Agreement.joined(agreement) if agreement else None
-        return Segmentation(kept, Certainty.joined(certainty), ratio(*counts), planes)
+        planes = joined(agreement) if agreement else None
+        return Segmentation(kept, joined(certainty), ratio(*counts), planes)
 
     @torch.inference_mode()
     def signals(self, volume: Volume, found: Segmentation) -> Signals:

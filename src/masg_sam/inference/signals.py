@@ -5,13 +5,16 @@ Everything is kept as sums over each slice and class, so that slices, classes an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Sums = TypeVar("Sums", "Certainty", "Agreement")
 NAMES = ("soft_dice", "edge", "steady", "prompted", "kept", "planes")
 
 
@@ -41,18 +44,14 @@ class Certainty:
             probability: ``B x K+1 x r x c``, background first.
             mask: its classes, ``B x r x c``.
         """
-        chosen = F.one_hot(mask.long(), probability.shape[1]).permute(0, 3, 1, 2)[:, 1:]  # B x K x r x c
-        chosen = chosen.to(probability.dtype)
-        foreground = probability[:, 1:]
-        entropy = torch.special.entr(probability).sum(1, keepdim=True) / np.log(probability.shape[1])
-        edge = F.max_pool2d(chosen, 3, 1, 1) + F.max_pool2d(-chosen, 3, 1, 1)
-        sums = (chosen, chosen * foreground, foreground, edge, edge * entropy)
-        return cls(*(item.double().sum((2, 3)).cpu().numpy() for item in sums))
-
-    @classmethod
-    def joined(cls, parts: list[Certainty]) -> Certainty:
-        """Batches after each other."""
-        return cls(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)))
+        entropy = torch.special.entr(probability).sum(1) / np.log(probability.shape[1])  # B x r x c
+        columns = []
+        for k in range(1, probability.shape[1]):
+            chosen = (mask == k).to(probability.dtype)
+            edge = F.max_pool2d(chosen, 3, 1, 1) + F.max_pool2d(-chosen, 3, 1, 1)
+            maps = (chosen, chosen * probability[:, k], probability[:, k], edge, edge * entropy)
+            columns.append(torch.stack([one.sum((1, 2), dtype=torch.float64) for one in maps]))  # 5 x B
+        return cls(*torch.stack(columns, -1).cpu().numpy())
 
     def doubt(self) -> np.ndarray:
         """Voxels of each slice that are expected to be wrong, ``S``: probability outside and lack of it inside."""
@@ -76,13 +75,12 @@ class Agreement:
     @classmethod
     def of(cls, first: Tensor, second: Tensor, classes: int) -> Agreement:
         """Compare two masks of the same slices, each ``B x r x c`` of classes 0..K."""
-        one, two = (F.one_hot(m.long(), classes + 1)[..., 1:].double() for m in (first, second))  # B x r x c x K
-        return cls(*(item.sum((1, 2)).cpu().numpy() for item in (one, two, one * two)))
-
-    @classmethod
-    def joined(cls, parts: list[Agreement]) -> Agreement:
-        """Batches after each other."""
-        return cls(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)))
+        count, batch = classes + 1, len(first)
+        slices = torch.arange(batch, device=first.device)[:, None, None]
+        pairs = (slices * count + first.long()) * count + second.long()  # B x r x c
+        table = torch.bincount(pairs.flatten(), minlength=batch * count**2).view(batch, count, count)  # first x second
+        both = table.diagonal(dim1=1, dim2=2)
+        return cls(*(item[:, 1:].double().cpu().numpy() for item in (table.sum(2), table.sum(1), both)))
 
     def dice(self) -> np.ndarray:
         """Of each class over all slices, ``K``; NaN where neither has it."""
@@ -123,6 +121,12 @@ class Signals:
             "planes": np.full_like(self.kept, np.nan) if self.planes is None else self.planes.dice(),
         }
         return {name: found[name] for name in NAMES}
+
+
+def joined(parts: Sequence[Sums]) -> Sums:
+    """Batches of slices after each other, one at least."""
+    kind = type(parts[0])
+    return kind(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(kind)))
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
