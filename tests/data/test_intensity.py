@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import asdict
 from pathlib import Path
 
@@ -129,6 +130,18 @@ def test_the_organ_gets_contrast_that_a_window_would_not_give_it() -> None:
 
 def test_the_fit_is_the_same_every_time() -> None:
     assert fit_intensity([ct()], "CT") == fit_intensity([ct()], "CT")
+
+
+def test_the_curve_needs_no_more_memory_than_its_result() -> None:
+    intensity = Intensity("curve", ((-1000.0, 0.0, 100.0, 2000.0),) * 2)
+    data = np.random.default_rng(0).normal(0, 500, (2, 50, 100, 100)).astype(np.float32)
+    tracemalloc.start()
+    found = intensity(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.2 * found.nbytes
+    levels = np.linspace(-SPAN, SPAN, 4)
+    np.testing.assert_array_equal(found, np.interp(data, intensity.curve[0], levels).astype(np.float32))
 
 
 def test_a_case_without_labels_is_left_out_of_the_curve() -> None:

@@ -266,3 +266,9 @@ def test_classes_can_be_renamed():
 def test_names_that_do_not_go_with_the_values(names):
     with pytest.raises(ConfigError, match=r"class_names(.|\n)*1, 4"):
         LabelMap((1, 4), ("class 1", "class 4")).renamed(names)
+
+
+@pytest.mark.parametrize(("values", "kind"), [((1, 7), np.uint8), ((1, 300), np.uint16)])
+def test_values_of_a_mask_take_no_more_memory_than_they_need(values: tuple[int, ...], kind: type) -> None:
+    found = LabelMap(values, ("a", "b")).decode(np.array([[[0, 1, 2]]], np.uint8))
+    assert found.ravel().tolist() == [0, *values] and found.dtype == kind

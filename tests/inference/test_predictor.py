@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -99,8 +100,8 @@ def test_three_planes_decide_together(make_task: Make, monkeypatch: pytest.Monke
     goes; with 2, -1, -1 it stays."""
     original = module.network_batches
 
-    def marked(volume: Volume, task: Task, *rest: int) -> Iterator[Tensor]:
-        yield from (torch.full_like(batch, 1.0 + task.axis) for batch in original(volume, task, *rest))
+    def marked(volume: Volume, task: Task, *rest: int, **more: np.ndarray) -> Iterator[Tensor]:
+        yield from (torch.full_like(batch, 1.0 + task.axis) for batch in original(volume, task, *rest, **more))
 
     monkeypatch.setattr(module, "network_batches", marked)
     task = make_task(1, intensity=Unchanged("scan"), across=ACROSS)
@@ -124,6 +125,19 @@ def test_three_planes_on_the_volumes_own_grid(task: Callable[..., Task]) -> None
     three = Predictor(Threshold(), task(across=ACROSS)).segment(volume(data, (1.0, 1.0, 1.0)))
     for value, grey in ((1, 1.0), (2, 3.0)):
         assert dice(three.mask == value, data[0] == grey) > 0.9
+
+
+def test_three_planes_normalise_once(make_task: Make) -> None:
+    class Counted(Unchanged):
+        calls: ClassVar[list[tuple[int, ...]]] = []
+
+        def __call__(self, data: np.ndarray) -> np.ndarray:
+            self.calls.append(data.shape)
+            return data
+
+    data = volume(organs().repeat(6, 1), (1.0, 1.0, 1.0))
+    Predictor(Threshold(), make_task(2, intensity=Counted("scan"), across=ACROSS)).segment(data)
+    assert Counted.calls == [data.data.shape]
 
 
 def test_the_batch_size_changes_nothing(task: Callable[..., Task]) -> None:
@@ -325,7 +339,7 @@ def test_every_pass_computes_in_the_arithmetic_of_training(
     assert found.certainty.voxels.any()  # a mask to ask again about
     predictor.signals(data, found)
     assert len(low) > 6 and set(low) == {precision == "bf16"}
-    assert next(predictor._probabilities(data, predictor.task)).dtype == torch.float32
+    assert next(predictor._probabilities(data, data.data, predictor.task)).dtype == torch.float32
     assert not torch.is_autocast_enabled("cpu")
 
 
@@ -341,11 +355,11 @@ class LeftSided(nn.Module):
 
 @pytest.mark.parametrize("columns", [32, 64])
 def test_mirrored_views_are_averaged(make_task: Make, columns: int) -> None:
-    data = np.ones((1, 1, 32, columns))
+    data = np.ones((1, 1, 32, columns), np.float32)
     means = {}
     for mirror in (False, True):
         task = make_task(intensity=Unchanged("scan"), size=(32, columns), mirror=mirror, reach=0)
-        means[mirror] = next(Predictor(LeftSided(), task)._probabilities(volume(data), task))[0, 1]
+        means[mirror] = next(Predictor(LeftSided(), task)._probabilities(volume(data), data, task))[0, 1]
     # Mean over the views of (4 - 4 c + 2 - 2 r) / 2 with c and r mirrored, or exchanged: (2 + 1) / 2 everywhere.
     assert torch.allclose(means[True], torch.tensor(1.5).sigmoid())
     assert means[False][0, 0] == pytest.approx(torch.tensor(3.0).sigmoid().item(), abs=1e-3)
@@ -367,5 +381,5 @@ def test_a_view_is_put_back_where_it_came_from(make_task: Make, shape: tuple[int
     found = {}
     for mirror in (False, True):
         task = make_task(2, intensity=Unchanged("scan"), size=shape, mirror=mirror, reach=0)
-        found[mirror] = next(Predictor(Threshold(1), task)._probabilities(volume(data), task))
+        found[mirror] = next(Predictor(Threshold(1), task)._probabilities(volume(data), np.float32(data), task))
     assert torch.allclose(found[True], found[False], atol=1e-6)

@@ -43,8 +43,11 @@ class Intensity:
             return _scale(data, np.array(SAM_MEAN), np.array(SAM_STD))
         if self.kind == "curve":
             levels = np.linspace(-SPAN, SPAN, len(self.curve[0]))
-            mapped = [np.interp(channel, curve, levels) for channel, curve in zip(data, self.curve, strict=True)]
-            return np.stack(mapped).astype(np.float32)
+            found = np.empty(data.shape, np.float32)
+            for channel, curve in enumerate(self.curve):
+                for number, one in enumerate(data[channel]):  # slice by slice, for it computes in float64
+                    found[channel, number] = np.interp(one, curve, levels)
+            return found
         return np.stack([_own_range(channel) for channel in data])
 
 

@@ -127,8 +127,8 @@ class LabelMap:
         return replace(self, names=tuple(names))
 
     def decode(self, mask: np.ndarray) -> np.ndarray:
-        """Classes 0..K back to the values of the label files."""
-        return np.array((0, *self.values))[mask]
+        """Classes 0..K back to the values of the label files, in the smallest integer type that holds them."""
+        return np.array((0, *self.values), np.min_scalar_type(max(self.values)))[mask]
 
 
 def fit_label_map(labels: Iterable[Volume], class_names: Mapping[int, str]) -> tuple[LabelMap, list[str]]:

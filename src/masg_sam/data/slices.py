@@ -145,19 +145,24 @@ def unpad(image: Tensor, working: tuple[int, int]) -> Tensor:
 
 
 def network_batches(
-    volume: Volume, task: Task, batch_size: int, numbers: Sequence[int] | None = None
+    volume: Volume,
+    task: Task,
+    batch_size: int,
+    numbers: Sequence[int] | None = None,
+    normalised: np.ndarray | None = None,
 ) -> Iterator[Tensor]:
     """The network input of a volume, a few slices at a time: ``B x C x H x W``.
 
-    Slices are resampled batch by batch, so memory does not grow with their number.
+    Slices are resampled batch by batch: beside the volume, memory holds its normalised voxels and one batch.
 
     Args:
         volume: its image.
         task: how voxels become network input.
         batch_size: slices at a time.
         numbers: of the slices wanted, ascending; ``None`` for all.
+        normalised: voxels of the volume as ``task.intensity`` gives them, where they are at hand.
     """
-    slices = to_slices(task.intensity(volume.data), task.axis)
+    slices = to_slices(task.intensity(volume.data) if normalised is None else normalised, task.axis)
     working = working_shape(volume, task)
     canvas = canvas_shape(working, task)
     wanted = range(len(slices)) if numbers is None else numbers

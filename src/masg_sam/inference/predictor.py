@@ -66,8 +66,8 @@ class Segmentation:
 class Predictor:
     """Runs a network over the slices of a volume.
 
-    Memory holds the volume, its mask and one batch of slices, however many slices there are; with several planes
-    the class probabilities of the volume too.
+    Memory holds the volume, its normalised voxels, its mask and one batch of slices, however many slices there are;
+    with several planes the class probabilities of the volume too.
 
     Args:
         network: trained, in evaluation mode.
@@ -104,14 +104,14 @@ class Predictor:
         """
         self._check(volume)
         classes = self.task.labels.num_classes
-        book = self._book(volume, prompts)
-        others = None if book is not None and book.masks else self._other_planes(volume)
+        book, voxels = self._book(volume, prompts), self.task.intensity(volume.data)
+        others = None if book is not None and book.masks else self._other_planes(volume, voxels)
         masks: list[np.ndarray] = []
         certainty: list[Certainty] = []
         agreement: list[Agreement] = []
         done = 0
         smoothing = SMOOTHING_MM if others is None else JOINED_SMOOTHING_MM
-        for probability in self._smoothed(volume, self.task, smoothing, book):
+        for probability in self._smoothed(volume, voxels, self.task, smoothing, book):
             mask = probability.argmax(1)
             if others is not None:
                 alone = [book is not None and book.touches(done + i) for i in range(len(mask))]
@@ -149,29 +149,40 @@ class Predictor:
         working = working_shape(volume, self.task)
         return PromptBook(prompts, self.task, volume.shape, working, canvas_shape(working, self.task))
 
-    def _other_planes(self, volume: Volume) -> OtherPlanes | None:
+    def _other_planes(self, volume: Volume, voxels: np.ndarray) -> OtherPlanes | None:
         """What the planes across the model's own one say; ``None`` where there are none, or too few slices."""
         if not self.task.across or min(volume.shape) < LEAST_DEPTH:
             return None
         others = OtherPlanes(self.task.labels.num_classes, volume.shape, self.task.axis)
         for view in self.task.views[1:]:
-            others.add(self._smoothed(volume, view, JOINED_SMOOTHING_MM), view.axis)
+            others.add(self._smoothed(volume, voxels, view, JOINED_SMOOTHING_MM), view.axis)
         return others
 
-    def _smoothed(self, volume: Volume, view: Task, mm: float, book: PromptBook | None = None) -> Iterator[Tensor]:
+    def _smoothed(
+        self, volume: Volume, voxels: np.ndarray, view: Task, mm: float, book: PromptBook | None = None
+    ) -> Iterator[Tensor]:
         """As :meth:`_probabilities`, smoothed across the slices."""
         sigma = 0.0 if volume.is_picture else min(mm / volume.spacing[view.axis], MOST_SMOOTHING)
-        yield from smooth_slices(self._probabilities(volume, view, book), sigma)
+        yield from smooth_slices(self._probabilities(volume, voxels, view, book), sigma)
 
-    def _probabilities(self, volume: Volume, view: Task, book: PromptBook | None = None) -> Iterator[Tensor]:
-        """Of each class in each slice of a plane, on the volume's own grid: ``B x K+1 x rows x columns``."""
+    def _probabilities(
+        self, volume: Volume, voxels: np.ndarray, view: Task, book: PromptBook | None = None
+    ) -> Iterator[Tensor]:
+        """Of each class in each slice of a plane, on the volume's own grid: ``B x K+1 x rows x columns``.
+
+        Args:
+            volume: its image.
+            voxels: the same, normalised.
+            view: the plane.
+            book: prompts; ``None`` without any.
+        """
         working = working_shape(volume, view)
         canvas = canvas_shape(working, view)
         native = in_plane(volume.shape, view.axis)
         whole = slice(0, canvas[0]), slice(0, canvas[1])
         rows, columns = filled_window(volume, view) if book is None else whole  # a prompt is anywhere in the whole
         done = 0
-        for batch in network_batches(volume, view, self.batch_size):
+        for batch in network_batches(volume, view, self.batch_size, normalised=voxels):
             cut = batch[..., rows, columns].to(self.device)
             logits = resize(self._answer(cut, book, done).float(), cut.shape[-2:])
             logits = unpad(_around_empty(logits, rows.start, columns.start, canvas), working)  # B x K+1 x r x c
