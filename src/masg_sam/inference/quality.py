@@ -120,7 +120,7 @@ class Quality:
         return asdict(self)
 
     def expected_dice(self, signals: Signals) -> tuple[float | None, ...]:
-        """Of each class; 0 where a class that every training label holds was not found, ``None`` for other such."""
+        """Of each class; of one that was not found 0 if every training label holds it, ``None`` if some lack it."""
         by_class = signals.by_class()
         found = signals.certainty.voxels.sum(0) > 0
         return tuple(

@@ -42,7 +42,7 @@ class HaeOutput(NamedTuple):
 class Level(nn.Module):
     """Brings one tap to the common width, then gates its channels and its positions.
 
-    Raw taps hurt a pre-trained decoder, so each has its own norms.
+    Unnormalised encoder features degrade the pre-trained decoder, so each level has its own norms.
 
     Args:
         channels: channels of the tap.
