@@ -50,9 +50,14 @@ def test_band_is_what_differs_within_reach(seed: int, half_width: int, rows: int
         assert band[r, c].item() == float(around.min() != around.max())
 
 
+def responses(image: torch.Tensor) -> torch.Tensor:
+    """Of the first channel, ``1 x 4 x H x W``: magnitudes at the two scales, then Laplacians."""
+    return EdgeResponses()(image.expand(1, 3, -1, -1))[:, [0, 1, 6, 7]]
+
+
 def edges(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Magnitudes and Laplacians at the two scales of one channel, without the padded rim."""
-    maps = EdgeResponses(1)(image[None, None])[0, :, 7:-7, 7:-7]
+    maps = responses(image)[0, :, 7:-7, 7:-7]
     return maps[:2], maps[2:]
 
 
@@ -75,8 +80,7 @@ def test_a_linear_ramp_has_one_slope_and_no_curvature() -> None:
 def test_magnitude_and_laplacian_turn_with_the_image() -> None:
     torch.manual_seed(0)
     image = torch.randn(40, 40)
-    maps = EdgeResponses(1)(image[None, None])
-    turned = EdgeResponses(1)(image.rot90(1, (0, 1))[None, None])
+    maps, turned = responses(image), responses(image.rot90(1, (0, 1)))
     torch.testing.assert_close(turned, maps.rot90(1, (2, 3)), rtol=1e-4, atol=1e-5)
 
 
@@ -89,7 +93,7 @@ def test_a_step_answers_most_at_its_edge() -> None:
 
 
 def test_each_image_channel_has_its_own_four_maps() -> None:
-    module = EdgeResponses(3)
+    module = EdgeResponses()
     image = torch.zeros(1, 3, 24, 24)
     image[0, 1, :, 12:] = 1.0
     maps = module(image)

@@ -15,7 +15,7 @@ def taps() -> tuple[torch.Tensor, ...]:
 
 def make() -> PlainDecoder:
     torch.manual_seed(0)
-    return PlainDecoder(TAPS, 3, width=16)
+    return PlainDecoder(TAPS, 3)
 
 
 def test_logits_lie_at_the_finest_stride() -> None:

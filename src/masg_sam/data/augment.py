@@ -44,7 +44,7 @@ class Augmentation:
             padding_mode="zeros",
         )
         turns: list[Transform] = [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in (0, 1)]
-        turns.append(RandRotate90d(both, prob=0.5) if size[0] == size[1] else RandFlipd(both, prob=0.0))
+        turns.append(RandRotate90d(both, prob=0.5 if size[0] == size[1] else 0.0))  # others would not fit
         intensity = [
             RandAdjustContrastd("image", prob=0.6, gamma=(0.5, 2.0), retain_stats=True),
             RandAdjustContrastd("image", prob=0.2, gamma=(0.5, 2.0), retain_stats=True, invert_image=True),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from masg_sam.models.sam.layers import LayerNorm2d, resize, zeroed
 
 SCALES = (1.0, 2.0)
+CHANNELS = 3  # of the network input
 
 
 class BfeOutput(NamedTuple):
@@ -31,31 +32,22 @@ class BfeOutput(NamedTuple):
 
 
 class EdgeResponses(nn.Module):
-    """Fixed edge filters: gradient magnitude (Sobel) and Laplacian of Gaussian, at two scales.
-
-    Args:
-        channels: image channels.
-    """
+    """Fixed edge filters: gradient magnitude (Sobel) and Laplacian of Gaussian, at two scales."""
 
     kernels: Tensor
+    out_channels = 2 * len(SCALES) * CHANNELS  # response maps: two a scale and input channel
 
-    def __init__(self, channels: int = 3) -> None:
+    def __init__(self) -> None:
         super().__init__()
         kernels = torch.stack([kernel for scale in SCALES for kernel in _edge_kernels(scale)])
-        self.channels = channels
-        self.register_buffer("kernels", kernels.repeat(channels, 1, 1)[:, None], persistent=False)
-
-    @property
-    def out_channels(self) -> int:
-        """Response maps: two a scale and image channel."""
-        return 2 * len(SCALES) * self.channels
+        self.register_buffer("kernels", kernels.repeat(CHANNELS, 1, 1)[:, None], persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """``B x C x H x W`` to ``B x 4C x H x W``."""
+        """``B x 3 x H x W`` to ``B x 12 x H x W``."""
         pad = self.kernels.shape[-1] // 2
         padded = F.pad(pixels, (pad, pad, pad, pad), mode="replicate")
-        responses = F.conv2d(padded, self.kernels.to(pixels.dtype), groups=self.channels)
-        maps = responses.unflatten(1, (self.channels * len(SCALES), 3))  # dx, dy, LoG
+        responses = F.conv2d(padded, self.kernels.to(pixels.dtype), groups=CHANNELS)
+        maps = responses.unflatten(1, (CHANNELS * len(SCALES), 3))  # dx, dy, LoG
         magnitude = (maps[:, :, 0].square() + maps[:, :, 1].square() + 1e-6).sqrt()
         return torch.cat([magnitude, maps[:, :, 2]], dim=1)
 
@@ -77,7 +69,7 @@ class BoundaryEnhancement(nn.Module):
         self.stride = stride
         self.edges = EdgeResponses()
         self.stem2 = nn.Sequential(
-            nn.Conv2d(self.edges.out_channels + 3, 16, 3, stride=2, padding=1), LayerNorm2d(16), nn.GELU()
+            nn.Conv2d(self.edges.out_channels + CHANNELS, 16, 3, stride=2, padding=1), LayerNorm2d(16), nn.GELU()
         )
         self.stem4 = nn.Conv2d(16, channels, 3, stride=2, padding=1)
         self.tap = nn.Conv2d(tap_channels, channels, 1)

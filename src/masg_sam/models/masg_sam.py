@@ -85,19 +85,21 @@ class MasgSamNetwork(nn.Module):
         self.adapter = InputAdapter(in_channels)
         self.encoder = sam.encoder
         channels, taps = sam.mask_decoder.hidden_size, sam.encoder.tap_channels
+        self.hae: HierarchicalAttention | None = None
+        self.dsf: SemanticFusion | None = None
+        self.bfe: BoundaryEnhancement | None = None
         self.plain = PlainDecoder(taps, num_classes) if config.decoder.kind == "fpn" else None
         if self.plain is not None:
             return
         self.prompt_encoder = PromptEncoder(sam.prompt_encoder, num_classes)
-        self.hae = HierarchicalAttention(taps, channels, config.hae) if config.hae.enabled else None
-        self.dsf = None
+        if config.hae.enabled:
+            self.hae = HierarchicalAttention(taps, channels, config.hae)
         if config.dsf.enabled:
             if text is None:
                 raise ValueError("DSF needs the vectors of the classes")
             self.dsf = SemanticFusion(text, channels, trainable=config.dsf.text == "learned")
         levels = config.hae.width if config.hae.enabled else 0
         self.decoder = MaskDecoder(sam.mask_decoder, num_classes, levels)
-        self.bfe = None
         if config.bfe.enabled:
             features = self.decoder.upscale_conv2.out_channels
             self.bfe = BoundaryEnhancement(taps[0], features, num_classes, config.bfe.stride)
@@ -148,8 +150,7 @@ class MasgSamNetwork(nn.Module):
     @property
     def dsf_width(self) -> int | None:
         """Width D of the class vectors; ``None`` without DSF."""
-        dsf = getattr(self, "dsf", None)
-        return None if dsf is None else dsf.text.shape[1]
+        return None if self.dsf is None else self.dsf.text.shape[1]
 
     def encoder_merged(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The state with the encoder's LoRA updates, where there are any, added to the weights they update."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Layer = TypeVar("Layer", bound=nn.Module)
+EPSILON = 1e-6  # added to the variance
 
 
 class LayerNorm2d(nn.Module):
@@ -16,19 +17,17 @@ class LayerNorm2d(nn.Module):
 
     Args:
         channels: number of channels.
-        eps: added to the variance.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x C x H x W`` to the same shape."""
         channels_last = x.permute(0, 2, 3, 1)
-        normed = F.layer_norm(channels_last, channels_last.shape[-1:], self.weight, self.bias, self.eps)
+        normed = F.layer_norm(channels_last, channels_last.shape[-1:], self.weight, self.bias, EPSILON)
         return normed.permute(0, 3, 1, 2)
 
 
