@@ -16,12 +16,14 @@ LEAST_SHARE = 0.01  # of the cross entropy, to each class present at first; see 
 
 
 def soft_dice(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
-    """One minus the Dice of the whole batch, averaged over the classes; one that neither is nor is found adds nothing.
+    """One minus the Dice of the whole batch, averaged over the classes.
+
+    A class that is nowhere costs ``p / (p + smooth)``, where ``p`` is the sum of its probability over all pixels.
 
     Args:
         probability: ``B x K x H x W`` in 0..1.
         target: the same shape, 0..1.
-        smooth: pixels added to both sides, which keeps an absent class quiet.
+        smooth: pixels added to both sides of the fraction.
     """
     overlap = (probability * target).sum((0, 2, 3))  # K
     total = probability.sum((0, 2, 3)) + target.sum((0, 2, 3))
