@@ -1,4 +1,4 @@
-"""What all pictures share."""
+"""Box plots that all pictures share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from masg_sam.figures import CLASSES, colour_of, draw_box, scattered
+from masg_sam.figures import draw_box, scattered
 
 
 @pytest.fixture
@@ -17,12 +17,6 @@ def axes() -> Iterator[Axes]:
     figure, axes = plt.subplots()
     yield axes
     plt.close(figure)
-
-
-def test_classes_are_counted_from_one_and_colours_come_round() -> None:
-    assert [colour_of(number) for number in range(1, 8)] == list(CLASSES)
-    assert len(set(CLASSES)) == len(CLASSES)
-    assert colour_of(8) == colour_of(1)
 
 
 def test_equal_values_lie_beside_each_other_and_always_the_same() -> None:

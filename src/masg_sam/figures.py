@@ -1,4 +1,4 @@
-"""Colours and box plots that all pictures share."""
+"""Box plots that all pictures share."""
 
 from __future__ import annotations
 
@@ -7,24 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-# Okabe & Ito's palette, which colour-blind readers can tell apart (Color Universal Design, 2008).
-AMBER, SKY, GREEN, YELLOW, ORANGE, PURPLE, BLUE = (
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#F0E442",
-    "#D55E00",
-    "#CC79A7",
-    "#0072B2",
-)
-GREY = "#888888"
-CLASSES = (AMBER, SKY, GREEN, YELLOW, ORANGE, PURPLE, BLUE)
-LINES = (BLUE, AMBER, GREEN, PURPLE, ORANGE, SKY)  # yellow is too faint for a line
-
-
-def colour_of(number: int) -> str:
-    """Colour of class ``number``, counted from 1."""
-    return CLASSES[(number - 1) % len(CLASSES)]
+from masg_sam.colours import ORANGE
 
 
 def draw_box(axes: Axes, place: float, values: Sequence[float], colour: str, ink: str = "black") -> None:

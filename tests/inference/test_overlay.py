@@ -9,9 +9,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from masg_sam.colours import CLASSES
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import OutputError
-from masg_sam.figures import CLASSES
 from masg_sam.inference import overlay
 from masg_sam.inference.overlay import OPACITY, write_overlay
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masg_sam.colours import colour_of
 from masg_sam.data.volume import Geometry, Volume
-from masg_sam.figures import colour_of
 from masg_sam.reports.pictures import case_pictures, legend
 
 RED, BLUE, PINK = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2), (0xCC, 0x79, 0xA7)

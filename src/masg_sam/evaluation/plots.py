@@ -8,10 +8,11 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from masg_sam.colours import BLUE, GREY
 from masg_sam.errors import OutputError
 from masg_sam.evaluation.compare import Comparison
 from masg_sam.evaluation.statistics import defined
-from masg_sam.figures import BLUE, GREY, draw_box, scattered
+from masg_sam.figures import draw_box, scattered
 from masg_sam.files import moved_into_place
 
 KINDS = (".png", ".svg", ".pdf")

@@ -12,9 +12,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from masg_sam.colours import colour_of
 from masg_sam.data.slices import in_plane
 from masg_sam.data.volume import Volume
-from masg_sam.figures import colour_of
 from masg_sam.files import moved_into_place
 
 OPACITY = 0.45

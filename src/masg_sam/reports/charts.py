@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from masg_sam.figures import BLUE, LINES, colour_of, draw_box
+from masg_sam.colours import BLUE, LINES, colour_of
+from masg_sam.figures import draw_box
 from masg_sam.reports.content import Chart
 
 INK = "#010203"  # stands for the page's text colour until the figure is SVG

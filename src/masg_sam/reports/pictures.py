@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from masg_sam.colours import BLUE, ORANGE, PURPLE, colour_of
 from masg_sam.data.io import file_slice
 from masg_sam.data.slices import in_plane, spread_slices
 from masg_sam.data.volume import Volume
-from masg_sam.figures import BLUE, ORANGE, PURPLE, colour_of
 from masg_sam.inference.overlay import slice_picture, upright
 from masg_sam.reports.content import CasePictures, Slice
 

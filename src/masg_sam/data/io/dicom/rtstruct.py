@@ -14,6 +14,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from masg_sam import __version__
+from masg_sam.colours import colour_of
 from masg_sam.data.io.dicom.contours import mask_of, polygons_of
 from masg_sam.data.io.dicom.grid import slices_of_files
 from masg_sam.data.io.dicom.headers import frame_count, frame_values, reading
@@ -22,7 +23,6 @@ from masg_sam.data.io.dicom.painting import OFF, Canvas
 from masg_sam.data.io.dicom.segmentation import SERIES_NUMBER, TOOL
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError
-from masg_sam.figures import colour_of
 
 CLOSED, CLOSED_XOR = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # of the study a structure set refers to, retired and still asked for

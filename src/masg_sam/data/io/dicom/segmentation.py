@@ -17,6 +17,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from masg_sam import __version__
+from masg_sam.colours import colour_of
 from masg_sam.data.io.dicom.anatomy import SCHEME, Term, codes_of
 from masg_sam.data.io.dicom.grid import slices_of_files
 from masg_sam.data.io.dicom.headers import PER_FRAME, SHARED, frame_count, frame_values, reading
@@ -25,7 +26,6 @@ from masg_sam.data.io.dicom.painting import Canvas
 from masg_sam.data.io.limits import must_fit
 from masg_sam.data.volume import Volume
 from masg_sam.errors import GeometryError, OutputError
-from masg_sam.figures import colour_of
 
 log = logging.getLogger(__name__)
 
