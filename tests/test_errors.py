@@ -14,7 +14,7 @@ KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issu
 def test_an_error_says_what_where_and_how_to_mend_it() -> None:
     error = InputError("label is empty", path=Path("a/b.nii"), found="0 voxels", expected="at least 1", mend="draw it")
     first = f"{Path('a/b.nii')}: label is empty"
-    assert str(error) == f"{first}\n  found:    0 voxels\n  expected: at least 1\n  mend:     draw it"
+    assert str(error) == f"{first}\n  found:    0 voxels\n  expected: at least 1\n  fix:      draw it"
     assert (error.problem, error.path, error.found) == ("label is empty", Path("a/b.nii"), "0 voxels")
 
 
@@ -55,4 +55,4 @@ def test_errors_together_tell_each() -> None:
     assert together([first]) is first
     both = together([first, second], "data")
     assert isinstance(both, DatasetError) and both.errors == (first, second) and both.path == "data"
-    assert "\na: empty\nb: damaged\n  mend:     copy it" in str(both)
+    assert "\na: empty\nb: damaged\n  fix:      copy it" in str(both)

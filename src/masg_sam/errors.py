@@ -43,7 +43,7 @@ class InputError(MasgSamError):
     ) -> None:
         self.problem, self.path, self.found, self.expected, self.mend = problem, path, found, expected, mend
         lines = [f"{_cut(path)}: {_cut(problem)}" if path is not None else _cut(problem)]
-        for name, value in (("found", found), ("expected", expected), ("mend", mend)):
+        for name, value in (("found", found), ("expected", expected), ("fix", mend)):
             if value is not None:
                 lines.append(f"  {name + ':':<10}{_cut(value)}")
         super().__init__("\n".join(lines))

@@ -186,7 +186,7 @@ def test_several_errors_are_raised_as_one(tmp_path: Path) -> None:
     assert [type(error) for error in caught.value.errors] == [
         LabelError, ImageError, LabelError, GeometryError, LayoutError
     ]  # fmt: skip
-    assert str(tmp_path / "labels" / "d.nii.gz") in str(caught.value) and str(caught.value).count("mend:") == 6
+    assert str(tmp_path / "labels" / "d.nii.gz") in str(caught.value) and str(caught.value).count("fix:") == 6
 
 
 def test_every_file_is_read_once_and_one_case_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
