@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import blobs, write_scan
+from support import blobs, tiny_vision_config, write_scan
 from transformers import SamConfig, SamModel
 
 from masg_sam.config import Config, ModelConfig, override
@@ -17,7 +17,6 @@ from masg_sam.data.intensity import Intensity
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.task import Task
 from masg_sam.models.masg_sam import MasgSamNetwork
-from masg_sam.models.sam.vit import tiny_vision_config
 from masg_sam.models.sam.weights import build_sam
 
 SETTINGS = {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from transformers import SamVisionConfig
 
 
 def write_scan(path: Path, data: np.ndarray, affine: np.ndarray | None = None) -> None:
@@ -27,6 +29,20 @@ def blobs(seed: int, classes: int = 1, shape: tuple[int, int, int] = (40, 36, 6)
         image[inside] += 100 * k
         label[inside] = k
     return image.astype(np.int16), label
+
+
+def tiny_vision_config(**sizes: Any) -> SamVisionConfig:
+    """A small ViT in the real format: 4 blocks of width 32 at 64 pixels."""
+    values: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "mlp_dim": 64,
+        "image_size": 64,
+        "window_size": 3,
+        "global_attn_indexes": [1, 3],
+    }
+    return SamVisionConfig(**(values | sizes))
 
 
 def masg_sam(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from masg_sam import __version__
-from masg_sam.config import Config, load_config, override, to_dict, walk
+from masg_sam.config import Config, load_config, override, walk
 from masg_sam.errors import MasgSamError
 
 app = typer.Typer(
@@ -41,13 +42,13 @@ def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
         verb(**values, settings={name: value for name, value in given.items() if value is not None})
 
     keys = {name.replace(".", "__"): name for name, _, _ in walk()}
-    defaults = _flat(to_dict(Config()))
+    defaults = Config()
     own = inspect.signature(verb, eval_str=True)
     parameters = [p for p in own.parameters.values() if p.name != "settings"]
     for name, _, description in walk():
         flag = typer.Option(
             f"--{name}",
-            help=f"{description} \\[default: {json.dumps(defaults[name])}]",
+            help=f"{description} \\[default: {json.dumps(attrgetter(name)(defaults))}]",
             rich_help_panel=f"Settings: {name.rpartition('.')[0]}",
             metavar="VALUE",
         )
@@ -58,15 +59,6 @@ def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__name__, run.__doc__ = verb.__name__, verb.__doc__
     return run
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    known = [name for name, _, _ in walk()]
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        name = prefix + key
-        result |= {name: value} if name in known else _flat(value, name + ".")
-    return result
 
 
 @app.callback(invoke_without_command=True)

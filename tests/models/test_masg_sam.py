@@ -190,10 +190,10 @@ def test_three_channels_pass_untouched() -> None:
 @pytest.mark.parametrize("name", ["mobile-sam", "sam-vit-b"])
 def test_low_rank_updates_merge_into_plain_weights(small: Config, name: str) -> None:
     """The merged state fits a network without updates, and gives the same masks."""
+    from support import tiny_vision_config
     from transformers import SamConfig
 
     from masg_sam.config import override
-    from masg_sam.models.sam.vit import tiny_vision_config
     from masg_sam.models.sam.weights import build_sam
 
     config = override(small, {"model.encoder.name": name, "model.dsf.enabled": False}).model

@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from support import tiny_vision_config
 from torch import Tensor, nn
 from transformers import SamConfig, SamModel
 
@@ -25,7 +26,7 @@ from masg_sam.models.sam.meta import (
     vit_from_meta,
 )
 from masg_sam.models.sam.tiny_vit import TinyVit
-from masg_sam.models.sam.vit import VitEncoder, tiny_vision_config
+from masg_sam.models.sam.vit import VitEncoder
 
 MLP = r"^(mask_decoder\.(?:output_hypernetworks_mlps\.\d|iou_prediction_head))\."
 # transformers' names to Meta's, written down the other way round than the package does

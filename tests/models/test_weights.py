@@ -174,9 +174,8 @@ def test_npm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_in_transformers_format(tmp_path: Path) -> None:
+    from support import tiny_vision_config
     from transformers import SamConfig, SamModel
-
-    from masg_sam.models.sam.vit import tiny_vision_config
 
     torch.manual_seed(0)
     vision = tiny_vision_config(output_channels=256, initializer_range=0.1).to_dict()

