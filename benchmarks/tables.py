@@ -65,8 +65,7 @@ CPU can do in minutes, and not what nnU-Net can."""
 UNLABELLED = """Trained twice with the defaults: on the labelled scans, and then on them and on the masks that the
 first model gave to scans without labels. Minutes are of both trainings. **Self-training uses more images than any
 other row.**"""
-PLAIN_TEXT = """The decoder is exchanged for a plain pyramid on the same encoder; samples, steps and planes are the
-same."""
+PLAIN_TEXT = """The plain decoder is a feature pyramid on the same encoder; samples, steps and planes are the same."""
 
 
 def write(results: Path, out: Path) -> None:
