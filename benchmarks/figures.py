@@ -26,11 +26,11 @@ from PIL import Image
 from rich.console import Console
 
 from masg_sam import api
+from masg_sam.colours import colour_of
 from masg_sam.config import Config, load_config, override
 from masg_sam.data.io import case_stem, file_slice, read_image, read_label
 from masg_sam.data.sample import CASE, FACTS, write_sample
 from masg_sam.data.volume import Volume
-from masg_sam.figures import colour_of
 from masg_sam.files import moved_into_place
 from masg_sam.inference.overlay import slice_picture, upright
 from masg_sam.models import checkpoint
