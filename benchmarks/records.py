@@ -10,9 +10,9 @@ from typing import Any
 
 from data_sets import DATASETS
 from studies import METHODS, REFERENCE, STUDIES
-from trust import average
 
 from masg_sam.evaluation.paired import Difference, differences
+from masg_sam.evaluation.statistics import mean
 
 Record = dict[str, Any]
 
@@ -39,7 +39,7 @@ def values(runs: Sequence[Record], metric: str) -> list[float]:
 def costs(runs: Sequence[Record], what: str) -> float | None:
     """Mean cost of the training, or of both where one follows another; ``None`` where it was not noted."""
     trainings = [[run[step].get(what) for step in ("teach", "train") if step in run] for run in runs]
-    return average(None if None in parts else sum(parts) for parts in trainings)
+    return mean(None if None in parts else sum(parts) for parts in trainings)
 
 
 def commits(records: Sequence[Record]) -> str:
@@ -65,11 +65,11 @@ def scores(runs: Sequence[Record], metric: str, name: str | None = None) -> dict
 
 def worst(runs: Sequence[Record]) -> tuple[float | None, float | None]:
     """Dice of the worst case, and the mean of the worst tenth of the cases (one at least); means over seeds first."""
-    means = (average(one.values()) for one in scores(runs, "dice").values())
+    means = (mean(one.values()) for one in scores(runs, "dice").values())
     dice = sorted(value for value in means if value is not None)
     if not dice:
         return None, None
-    return dice[0], average(dice[: max(1, round(len(dice) / 10))])
+    return dice[0], mean(dice[: max(1, round(len(dice) / 10))])
 
 
 def without_distance(runs: Sequence[Record]) -> int:

@@ -75,7 +75,7 @@ def asked(run: Run, place: Place, cost: dict[str, Cost]) -> dict[str, Any]:
         "every": run.every,
         "quick": place.quick,
         "command": typed(run, place, DATASETS[run.dataset].train),
-        "commit": ", ".join(dict.fromkeys(one.get("commit", commit()) for one in cost.values())),
+        "commit": ", ".join(dict.fromkeys(one.get("commit", "unknown") for one in cost.values())),
         "machine": machine(),
     }
 

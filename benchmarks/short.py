@@ -9,9 +9,9 @@ from data_sets import DATASETS, SCANS
 from mdtable import difference, number, spread, table
 from records import Record, against_reference, commits, costs, grouped, values
 from studies import METHODS, NNUNET, PLAIN, REFERENCE
-from trust import average
 
 from masg_sam.evaluation.paired import Difference
+from masg_sam.evaluation.statistics import mean
 
 
 def headline(records: Sequence[Record]) -> str:
@@ -27,7 +27,7 @@ def headline(records: Sequence[Record]) -> str:
         if not runs:
             continue
         peer = next((made for made in peers if made), [])
-        cost = [number(costs(runs, "cpu_minutes"), 0), number(average(run["train"].get("peak_gb") for run in runs), 1)]
+        cost = [number(costs(runs, "cpu_minutes"), 0), number(mean(run["train"].get("peak_gb") for run in runs), 1)]
         pair = against_reference(groups, dataset, "dice").get(PLAIN)
         cells = [spread(values(runs, "dice")), spread(values(plain, "dice")), difference(pair, 3), _peer(peer)]
         seeds = "/".join(dict.fromkeys(str(len(made)) for made in (runs, plain, peer) if made))
@@ -41,7 +41,7 @@ def _peer(runs: Sequence[Record]) -> str:
     if not runs:
         return "–"
     kind = "2-D" if runs[0]["method"] == NNUNET[1] or runs[0]["dataset"] not in SCANS else "3-D"
-    return f"{spread(values(runs, 'dice'))} ({kind}, {average(run['steps'] for run in runs):.0f} steps)"
+    return f"{spread(values(runs, 'dice'))} ({kind}, {mean(run['steps'] for run in runs):.0f} steps)"
 
 
 def ablation(records: Sequence[Record]) -> str:
@@ -65,7 +65,7 @@ def _against(runs: Sequence[Record], pair: Difference | None) -> str:
     """Mean Dice, and its distance from the whole method's; a star where that holds over the cases."""
     if not runs:
         return "–"
-    dice = number(average(values(runs, "dice")))
+    dice = number(mean(values(runs, "dice")))
     if pair is None or pair.mean is None:
         return dice
     return f"{dice} ({-pair.mean:+.3f}{'*' if pair.holds else ''})"

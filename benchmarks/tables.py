@@ -27,9 +27,8 @@ from records import (
 )
 from short import put
 from studies import PLAIN, REFERENCE, STUDIES
-from trust import average
 
-from masg_sam.evaluation.statistics import median
+from masg_sam.evaluation.statistics import mean, median
 
 HERE = Path(__file__).parent
 HEAD = """# Results
@@ -200,14 +199,14 @@ def methods(heading: str, text: str, records: Sequence[Record]) -> str:
         for method in [one for of, one in groups if of == dataset]:
             runs = groups[dataset, method]
             cost = [number(costs(runs, what), 1) for what in ("minutes", "cpu_minutes")]
-            cost += [number(average(run["predict"]["minutes"] for run in runs), 1), commits(runs)]
+            cost += [number(mean(run["predict"]["minutes"] for run in runs), 1), commits(runs)]
             scored = [spread(values(runs, metric), digits) for metric, digits in METRICS]
             scored.insert(1, number(worst(runs)[1]))
             pairs = [(apart[metric].get(method), digits) for metric, digits in METRICS]
             changes = [difference(pair, digits) + "*" * bool(pair and pair.holds) for pair, digits in pairs]
             p = pairs[0][0].p_holm if pairs[0][0] else None
             changes.append("–" if p is None else f"{p:.2g}")
-            steps = number(average(run["steps"] for run in runs), 0)
+            steps = number(mean(run["steps"] for run in runs), 0)
             rows.append([DATASETS[dataset].title, method, str(len(runs)), *scored, *changes, steps, *cost])
     return section(heading, f"{text}\n{PAIRED}", METHOD_HEADS, rows)
 
@@ -218,8 +217,8 @@ def terms(records: Sequence[Record]) -> str:
     for (dataset, method), runs in grouped(records, "dataset", "method").items():
         found = [run["diagnostics"] for run in runs if run.get("diagnostics")]
         levels = sorted({name for one in found for name in one if name.startswith("hae/attention_")})
-        shares = ", ".join(number(average(one[level] for one in found), 2) for level in levels)
-        means = [number(average(one.get(name) for one in found)) for name in ("hae/diversity", "hae/drift")]
+        shares = ", ".join(number(mean(one[level] for one in found), 2) for level in levels)
+        means = [number(mean(one.get(name) for one in found)) for name in ("hae/diversity", "hae/drift")]
         rows.append([DATASETS[dataset].title, method, str(len(runs)), spread(values(runs, "dice")), shares, *means])
     return section(
         title("terms"),
@@ -279,12 +278,12 @@ def origin(records: Sequence[Record]) -> str:
 
 def scores_of(runs: Sequence[Record], metric: str) -> list[float | None]:
     """Of each case, the mean over seeds and classes."""
-    return [average(one.values()) for one in scores(runs, metric).values()]
+    return [mean(one.values()) for one in scores(runs, metric).values()]
 
 
 def mean_of(runs: Sequence[Record], metric: str, name: str) -> float | None:
     """Of one class, over seeds and cases."""
-    return average(value for one in scores(runs, metric, name).values() for value in one.values())
+    return mean(value for one in scores(runs, metric, name).values() for value in one.values())
 
 
 def deviation(record: Record) -> float | None:

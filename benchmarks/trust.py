@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
+
+from masg_sam.evaluation.statistics import mean
 
 
 def confidence(predictions: Path, report: dict[str, Any]) -> dict[str, Any] | None:
@@ -26,8 +27,8 @@ def confidence(predictions: Path, report: dict[str, Any]) -> dict[str, Any] | No
     if not predictions.exists():
         return None
     lines = (json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines())
-    expected = {line["case"]: average(line["expected_dice"].values()) for line in lines}
-    true = {case["case"]: average(one["dice"] for one in case["classes"].values()) for case in report["cases"]}
+    expected = {line["case"]: mean(line["expected_dice"].values()) for line in lines}
+    true = {case["case"]: mean(one["dice"] for one in case["classes"].values()) for case in report["cases"]}
     known = {case: expected[case] for case, dice in true.items() if None not in (dice, expected.get(case))}
     if len(known) < 3:
         return None
@@ -42,9 +43,3 @@ def confidence(predictions: Path, report: dict[str, Any]) -> dict[str, Any] | No
         "worst_fifth": len(worst) / fifth,
         "expected": known,
     }
-
-
-def average(values: Iterable[float | None]) -> float | None:
-    """Mean of what is defined."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

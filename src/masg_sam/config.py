@@ -31,7 +31,7 @@ class _Settings:
     @classmethod
     def _read(cls, value: Any, info: ValidationInfo) -> Any:
         """``none``, as help and reference write it, is ``None`` where that is allowed; a bool is no number."""
-        hint = get_type_hints(cls)[info.field_name or ""]
+        hint = cls.__pydantic_fields__[info.field_name or ""].annotation  # type: ignore[attr-defined]
         kinds = get_args(hint) or (hint,)
         if isinstance(value, str) and value.lower() in ("none", "null") and type(None) in kinds:
             return None

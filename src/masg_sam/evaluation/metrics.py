@@ -110,11 +110,14 @@ def score(
     Raises:
         GeometryError: the masks differ in shape, or have no three axes.
     """
-    whole = True
+    _must_match(prediction, label)
+    prediction, label = prediction.astype(bool, copy=False), label.astype(bool, copy=False)
+    box, whole = _box(prediction | label), True
+    prediction, label = prediction[box], label[box]
     if labelled is not None:
-        prediction, label = prediction & labelled, label & labelled
-        whole = not _touches(~labelled, prediction | label)
-    prediction, label = _cut(prediction, label)
+        known = labelled[box]
+        prediction, label = prediction & known, label & known
+        whole = not _touches(~known, prediction | label)
     predicted, true = int(prediction.sum()), int(label.sum())
     millilitres = float(np.prod(spacing)) / 1000 if voxel_ml is None else voxel_ml
     volumes = {"prediction_ml": predicted * millilitres, "label_ml": true * millilitres}
@@ -209,21 +212,22 @@ def _with_an_empty_mask(state: str) -> dict[str, float | None]:
     return values | {"precision": 0.0}
 
 
-def _cut(prediction: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both masks in the smallest box around them, as bool.
-
-    The box keeps a voxel on each side: without it, a mask that fills one slice of a volume would look like
-    a picture, where that axis has no neighbours.
-    """
+def _must_match(prediction: np.ndarray, label: np.ndarray) -> None:
     if prediction.shape != label.shape or label.ndim != 3:
         raise GeometryError(
             "masks cannot be compared",
             found=f"prediction of shape {prediction.shape}, label of shape {label.shape}",
             expected="two masks of one shape (Z, Y, X)",
         )
-    prediction, label = prediction.astype(bool, copy=False), label.astype(bool, copy=False)
-    boxes = ndimage.find_objects((prediction | label).view(np.uint8))
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box around a mask, and a voxel more on each side; all of it where the mask is empty.
+
+    Without that voxel, a mask that fills one slice of a volume would look like a picture, where that axis has no
+    neighbours.
+    """
+    boxes = ndimage.find_objects(mask.view(np.uint8))
     if not boxes:
-        return prediction, label
-    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in boxes[0])
-    return prediction[box], label[box]
+        return (slice(None),) * mask.ndim
+    return tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in boxes[0])
