@@ -62,10 +62,10 @@ def ablation(records: Sequence[Record]) -> str:
 
 
 def _against(runs: Sequence[Record], pair: Difference | None) -> str:
-    """Mean Dice, and its distance from the whole method's; a star where that holds over the cases."""
+    """Dice with its deviation over seeds, and how far it is from the whole method's; a star where that holds."""
     if not runs:
         return "–"
-    dice = number(mean(values(runs, "dice")))
+    dice = spread(values(runs, "dice"))
     if pair is None or pair.mean is None:
         return dice
     return f"{dice} ({-pair.mean:+.3f}{'*' if pair.holds else ''})"

@@ -21,6 +21,7 @@ from records import (
     grouped,
     read,
     scores,
+    seed_by_seed,
     values,
     without_distance,
     worst,
@@ -46,7 +47,8 @@ RUN_HEADS = (
 )
 METHOD_HEADS = (
     *("dataset", "method", "seeds", "Dice", "worst tenth", "HD95", "surface Dice"),
-    *("Δ Dice", "Δ HD95", "Δ surface Dice", "p", "steps", "train min", "CPU min", "predict min", "commit"),
+    *("Δ Dice", "seed by seed", "Δ HD95", "Δ surface Dice", "p"),
+    *("steps", "train min", "CPU min", "predict min", "commit"),
 )
 METRICS = (("dice", 3), ("hd95_mm", 1), ("surface_dice", 3))
 COLOURS = {REFERENCE: "#0072B2", PLAIN: "#D55E00"}
@@ -55,7 +57,8 @@ of the worst tenth of the cases. Δ is masg-sam minus the method, seed by seed a
 value, averaged in each case, with the 95 % bootstrap interval (BCa) over the cases. p is of Wilcoxon's signed-rank test
 on the differences of Dice, corrected (Holm) for the rows of the same dataset in this table. A star marks differences
 that hold as [`masg-sam compare`](../docs/how-to/compare.md) has it: p below 0.05, the interval away from zero, mean and
-ranks on one side. All of this is over test cases; it leaves out how much another training seed would change."""
+ranks on one side. All of this is over test cases; how much another training seed changes stands in "seed by seed", the
+Δ Dice of each."""
 PEERS = """nnU-Net v2 plans and preprocesses the same labelled cases (not counted), trains on all of them for about the
 wall clock that `masg-sam train` took with its defaults when it was run (see "train min"), with a learning rate that
 decays to zero over that time, and predicts as it does by default: `3d_fullres` for scans, `2d` for pictures, and `2d`
@@ -204,6 +207,8 @@ def methods(heading: str, text: str, records: Sequence[Record]) -> str:
             scored.insert(1, number(worst(runs)[1]))
             pairs = [(apart[metric].get(method), digits) for metric, digits in METRICS]
             changes = [difference(pair, digits) + "*" * bool(pair and pair.holds) for pair, digits in pairs]
+            seeds = [] if method == REFERENCE else seed_by_seed(groups, dataset, method)
+            changes.insert(1, ", ".join(f"{one:+.3f}" for one in seeds) if len(seeds) > 1 else "–")
             p = pairs[0][0].p_holm if pairs[0][0] else None
             changes.append("–" if p is None else f"{p:.2g}")
             steps = number(mean(run["steps"] for run in runs), 0)

@@ -92,6 +92,16 @@ def test_differences_are_paired_by_case_seed_and_class(script: Script) -> None:
     assert records.against_reference(groups, "kvasir20", "dice") == {}
 
 
+def test_differences_seed_by_seed(script: Script) -> None:
+    """Seeds 0 and 2 are common: (0.1 + 0.3) / 2 and -0.1."""
+    first = [record({"a": 0.8, "b": 0.6}, seed) for seed in (2, 1, 0)]
+    second = [record({"a": 0.7, "b": 0.3}), record({"a": 0.9, "b": 0.7}, 2)]
+    groups = {("la4", "masg-sam"): first, ("la4", "U-Net"): second}
+    by_seed = script("records").seed_by_seed
+    assert by_seed(groups, "la4", "U-Net") == [pytest.approx(0.2), pytest.approx(-0.1)]
+    assert by_seed(groups, "la4", "without HAE") == []
+
+
 def test_only_the_methods_of_a_dataset_are_corrected_together(script: Script) -> None:
     groups = {
         (dataset, method): [record({f"{i}": 0.5 + 0.01 * i * (method == "masg-sam") for i in range(1, 11)})]
@@ -142,6 +152,16 @@ def test_wall_clock_and_cpu_side_by_side_and_older_records_without(script: Scrip
     )
     assert "| LA, 4 scans | masg-sam | 0 | 0.900 ± 0.900 | 0.900 | 2.0 ± 2.0 | 2.0 | 0 |" in text
     assert "| PROMISE12, 3 scans | masg-sam | 0 | 0.900" in text
+
+
+def test_the_change_of_each_seed_stands_beside_the_mean(script: Script) -> None:
+    runs = [whole("modules", "masg-sam", dice) | {"seed": seed} for seed, dice in enumerate((0.9, 0.8))]
+    others = [whole("modules", "plain decoder", dice) | {"seed": seed} for seed, dice in enumerate((0.7, 0.9))]
+    rows = script("tables").methods("title", "text", [*runs, *others, whole("modules", "U-Net", 0.5)]).splitlines()[-3:]
+    assert "| 2 | 0.850 ± 0.071 | 0.850 | 2.0 ± 0.0 | 0.850 ± 0.071 | – | – |" in rows[0]
+    assert "| +0.050 (+0.050 to +0.050) | +0.200, -0.100 | +0.0 (" in rows[1]
+    assert "| +0.400 (+0.400 to +0.400) | – |" in rows[2]  # of one seed there is nothing to tell apart
+    assert "| plain decoder | 0.800 ± 0.141 (-0.050) |" in script("short").ablation([*runs, *others])
 
 
 def test_what_was_missed_is_counted(script: Script) -> None:
