@@ -68,6 +68,41 @@ def test_a_scan_has_mean_0_and_deviation_1_over_its_own_foreground() -> None:
     assert found[0, 0, 0, 0] < inside.min()
 
 
+def brain() -> np.ndarray:
+    """Tissue of about 700 in zeros, as after the skull was taken off."""
+    data = np.zeros((1, 8, 20, 20), np.float32)
+    data[:, 2:6, 5:15, 5:15] = np.random.default_rng(0).normal(700, 80, (1, 4, 10, 10))
+    return data
+
+
+def test_values_below_the_background_do_not_make_it_tissue() -> None:
+    """A voxel that resampling took below zero, at the border of a brain whose surroundings are zero."""
+    data = brain()
+    clean = Intensity("scan")(data)
+    data[0, 2, 5, 5] = -3
+    found = Intensity("scan")(data)
+    assert np.abs(found - clean)[:, 3:6, 5:15, 5:15].max() < 0.1
+    assert found[0, 2, 5, 5] == found[0, 0, 0, 0]  # clipped to the background
+
+
+def test_padding_need_not_be_the_lowest_value() -> None:
+    """A brain that was standardised before has half of its tissue below the zeros around it."""
+    data = brain()
+    tissue = data > 0
+    data[tissue] = (data[tissue] - data[tissue].mean()) / data[tissue].std()
+    inside = Intensity("scan")(data)[tissue]
+    assert inside.mean() == pytest.approx(0, abs=0.01) and inside.std() == pytest.approx(1, abs=0.02)
+
+
+def test_a_corner_of_noise_is_no_background() -> None:
+    """The corner's value is that of few voxels: what is above the lowest counts, the corner too."""
+    data = brain() + np.random.default_rng(1).integers(0, 12, (1, 8, 20, 20)).astype(np.float32)
+    data[0, 0, 0, 0] = 5
+    changed = data.copy()
+    changed[0, 0, 0, 0] = 6
+    assert np.abs(Intensity("scan")(data) - Intensity("scan")(changed))[:, 1:].max() < 1e-4
+
+
 def test_a_scan_is_read_alike_in_any_unit() -> None:
     """MR values have none: scaled and shifted, a scan is the same input."""
     rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ from masg_sam.data.volume import Volume
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 MOST_VOXELS = 200_000  # sampled from a volume when percentiles are taken
 EIGHT_BITS = 255  # colours go no higher; three grey pictures of a case may
+PADDED = 0.1  # part of the voxels that have the corner's very value, for it to be that of no tissue
 SPAN = 1.73  # a uniform distribution from -1.73 to 1.73 has unit deviation
 KNOTS = 33
 MARGIN = 8  # voxels around the labels that count as their surroundings
@@ -113,12 +114,22 @@ def _own_range(channel: np.ndarray) -> np.ndarray:
     """Clip to the 0.5 and 99.5 percentile of what is not background, then standardise by the same voxels."""
     stride = max(1, channel.size // MOST_VOXELS)
     sample = channel.ravel()[::stride]
-    background = sample.min()
-    inside = sample[sample > background] if (sample > background).any() else sample
+    background = _background(channel, sample)
+    inside = sample[sample != background] if (sample != background).any() else sample
     low, high = np.percentile(inside, (0.5, 99.5))
     inside = np.clip(inside, low, high)
     scaled = np.clip(channel, min(low, background), high)
     return ((scaled - inside.mean()) / max(float(inside.std()), 1e-6)).astype(np.float32)
+
+
+def _background(channel: np.ndarray, sample: np.ndarray) -> float:
+    """The value around what was cut out or padded: the corner's where many voxels have it, else the lowest.
+
+    It need not be the lowest: resampling leaves values below zero beside a brain without its skull, and scans that were
+    standardised before have half of their tissue there.
+    """
+    corner = channel.flat[0]
+    return float(corner if (sample == corner).mean() >= PADDED else sample.min())
 
 
 def _scale(data: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
