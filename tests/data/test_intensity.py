@@ -94,6 +94,17 @@ def test_padding_need_not_be_the_lowest_value() -> None:
     assert inside.mean() == pytest.approx(0, abs=0.01) and inside.std() == pytest.approx(1, abs=0.02)
 
 
+def test_padding_is_no_darker_than_the_darkest() -> None:
+    """Whatever number it was padded with; and zeros that are near the tissue stay what they are."""
+    data = brain()
+    found = Intensity("scan")(data)
+    assert found.min() == pytest.approx(-3, abs=1e-6)  # zero would be at -8.8
+    data[data == 0] = -32768
+    assert np.array_equal(Intensity("scan")(data), found)
+    near = np.where(data > 0, np.random.default_rng(0).uniform(60, 300, data.shape), 0)
+    assert Intensity("scan")(near).min() == pytest.approx((0 - 180) / (240 / 12**0.5), abs=0.1)
+
+
 def test_a_corner_of_noise_is_no_background() -> None:
     """The corner's value is that of few voxels: what is above the lowest counts, the corner too."""
     data = brain() + np.random.default_rng(1).integers(0, 12, (1, 8, 20, 20)).astype(np.float32)

@@ -17,6 +17,7 @@ SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 MOST_VOXELS = 200_000  # sampled from a volume when percentiles are taken
 EIGHT_BITS = 255  # colours go no higher; three grey pictures of a case may
 PADDED = 0.1  # part of the voxels that have the corner's very value, for it to be that of no tissue
+DARKEST = -3.0  # deviations, of background; SAM knows nothing below -2.1, and scans are padded with -1000 or -32768 too
 SPAN = 1.73  # a uniform distribution from -1.73 to 1.73 has unit deviation
 KNOTS = 33
 MARGIN = 8  # voxels around the labels that count as their surroundings
@@ -111,15 +112,19 @@ def _curve(values: np.ndarray) -> tuple[float, ...]:
 
 
 def _own_range(channel: np.ndarray) -> np.ndarray:
-    """Clip to the 0.5 and 99.5 percentile of what is not background, then standardise by the same voxels."""
+    """Clip to the 0.5 and 99.5 percentile of what is not background, then standardise by the same voxels.
+
+    Background stays darker than what is clipped at the lower percentile, but ends at :data:`DARKEST`.
+    """
     stride = max(1, channel.size // MOST_VOXELS)
     sample = channel.ravel()[::stride]
     background = _background(channel, sample)
     inside = sample[sample != background] if (sample != background).any() else sample
     low, high = np.percentile(inside, (0.5, 99.5))
     inside = np.clip(inside, low, high)
-    scaled = np.clip(channel, min(low, background), high)
-    return ((scaled - inside.mean()) / max(float(inside.std()), 1e-6)).astype(np.float32)
+    mean, deviation = inside.mean(), max(float(inside.std()), 1e-6)
+    darkest = max(background, mean + DARKEST * deviation)
+    return ((np.clip(channel, min(low, darkest), high) - mean) / deviation).astype(np.float32)
 
 
 def _background(channel: np.ndarray, sample: np.ndarray) -> float:
