@@ -28,7 +28,7 @@ CLI = """# Command line
 `masg-sam VERB --help` says the same. `train` also has a flag for every setting: [configuration](configuration.md).
 
 Exit status: 0 done; 1 failed inside; 2 the call or the input is wrong; 130 interrupted. Results go to standard
-output, progress and messages to standard error. `--verbose` before the verb says more, `--version` the version.
+output, progress and messages to standard error. `--version` before the verb says the version.
 """
 
 

@@ -17,7 +17,7 @@ from masg_sam.data.intensity import Intensity
 from masg_sam.data.io import read_channels
 from masg_sam.data.task import Task
 from masg_sam.errors import CheckpointError, ConfigError, ImageError, InputError, OutputError, WriteError
-from masg_sam.inference.prompting import Box
+from masg_sam.inference.prompting import Box, Click
 from masg_sam.models.checkpoint import TrainedModel
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import load_sam
@@ -90,6 +90,41 @@ def test_prompts_without_a_case_belong_to_one_image(trained: tuple[MasgSam, Path
     with pytest.raises(InputError, match="one case") as caught:
         list(model.predict([image, *_copies(image, tmp_path)], tmp_path / "masks", [Box((0, 0, 0), (0, 1, 1), "x")]))
     assert "JSON" in caught.value.mend and not (tmp_path / "masks").exists()
+
+
+def test_a_plain_decoder_refuses_prompts(
+    tiny: Config, make_task: Callable[..., Task], scans: list[Path], tmp_path: Path
+) -> None:
+    """It would leave them unread."""
+    config = override(tiny, {"model.decoder.kind": "fpn"})
+    sam = load_sam(config.model.encoder)
+    network = MasgSamNetwork(config.model, sam, 1, 3, None).eval()
+    model = MasgSam(TrainedModel(network, make_task(), config, sam.architecture, {}), "cpu")
+    click = Click((1, 2, 3), "organ 1")
+    file = tmp_path / "prompts.json"
+    file.write_text(json.dumps({"scan0": [{"class": "organ 1", "click": [3, 2, 1]}]}))
+    for call in (
+        lambda: model.segment(np.zeros((4, 8, 8), np.float32), (1, 1, 1), [click]),
+        lambda: model.predict(scans[0], tmp_path / "masks", [click]),
+        lambda: model.predict(scans, tmp_path / "masks", file),
+    ):
+        with pytest.raises(InputError, match="reads no prompts"):
+            call()
+    assert not (tmp_path / "masks").exists()
+    assert len(list(model.predict(scans, tmp_path / "masks"))) == 2
+
+
+def test_a_format_that_shows_to_be_wrong_is_refused_before_the_work(
+    untrained: MasgSam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TIFF of several pages is a scan, and its mask no PNG: that shows when it is read."""
+    stack = tmp_path / "stack.tif"
+    pages = [Image.fromarray(np.full((8, 8), 10 * i, np.uint8)) for i in range(4)]
+    pages[0].save(stack, save_all=True, append_images=pages[1:])
+    monkeypatch.setattr(untrained.predictor, "segment", lambda *_: pytest.fail("segmented"))
+    with pytest.raises(OutputError, match="cannot be written in this format"):
+        list(untrained.predict(stack, tmp_path / "masks", mask_format="png"))
+    assert not (tmp_path / "masks").exists()
 
 
 def test_a_broken_image_leaves_nothing_behind(trained: tuple[MasgSam, Path], tmp_path: Path) -> None:

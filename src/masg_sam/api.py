@@ -42,7 +42,7 @@ def check(data: PathLike, out: PathLike | None = None) -> TrainingCheck:
         Summaries of the cases, and the findings; errors among them are not raised.
 
     Raises:
-        InputError: there is no dataset, or the folder cannot be written to.
+        InputError: there is nothing of this name, or the folder cannot be written to.
     """
     from masg_sam.data.check import examine_folder
     from masg_sam.inference.check_pictures import write_check
@@ -256,6 +256,7 @@ def report(
     cases: int = 20,
     slices: int = 12,
     device: str = "auto",
+    tolerance_mm: float = 2.0,
 ) -> Path:
     """Write one HTML file about a trained model or a folder of masks; it opens offline.
 
@@ -267,15 +268,18 @@ def report(
         cases: cases with pictures, the worst first.
         slices: of each of them.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+        tolerance_mm: of the surface Dice; pixels in pictures.
 
     Raises:
         InputError: the folder is neither, or something in it is damaged.
+        ConfigError: a tolerance that is no distance.
     """
     from masg_sam.reports.gather import Limits, gather
     from masg_sam.reports.write import write_report
 
     known = None if labels is None else Path(labels)
-    found = gather(Path(folder), known, None if run is None else str(run), Limits(cases, slices), device)
+    model = None if run is None else str(run)
+    found = gather(Path(folder), known, model, Limits(cases, slices), device, tolerance_mm)
     return write_report(found, Path(out))
 
 

@@ -64,13 +64,11 @@ def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
 @app.callback(invoke_without_command=True)
 def common(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
     """A handful of labelled scans in, a trained segmenter and masks out."""
     handler = RichHandler(console=notes, show_time=False, show_path=False, markup=False)
-    level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    logging.getLogger("masg_sam").setLevel(level)
+    logging.getLogger("masg_sam").setLevel(logging.INFO)
     if version:
         typer.echo(f"masg-sam {__version__}")
         raise typer.Exit
@@ -146,7 +144,7 @@ def predict(
     ] = None,
     mask_format: Annotated[
         str | None,
-        typer.Option("--format", help="nifti, nrrd, mha, png, tiff, dicom-seg, rtstruct; else that of the image"),
+        typer.Option("--format", help="nifti, nrrd, mha, png, tiff, dicom-seg, rtstruct; else what fits the image"),
     ] = None,
     store: Annotated[bool, typer.Option("--store", help="send the results to the PACS too")] = False,
 ) -> None:
@@ -235,11 +233,12 @@ def report(
     cases: Annotated[int, typer.Option(min=1, help="cases with pictures, the worst first")] = 20,
     slices: Annotated[int, typer.Option(min=1, help="slices of each of them")] = 12,
     device: Device = "auto",
+    tolerance: Annotated[float, typer.Option(min=0, help="of the surface Dice, mm (pixels in pictures)")] = 2.0,
 ) -> None:
     """Write one HTML file about a model or a folder of masks, with pictures; it opens offline."""
     from masg_sam import api
 
-    typer.echo(api.report(folder, out, labels, run, cases, slices, device))
+    typer.echo(api.report(folder, out, labels, run, cases, slices, device, tolerance))
 
 
 @app.command()

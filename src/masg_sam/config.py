@@ -187,7 +187,7 @@ class TrainingConfig(_Settings):
     batch_size: Annotated[Positive, Field(description="slices a step")] = 8
     lr: Annotated[float, Field(gt=0, description="peak learning rate of new layers")] = 1e-3
     decoder_lr: Annotated[float, Field(gt=0, description="peak learning rate of SAM's decoder")] = 5e-4
-    encoder_lr: Annotated[float, Field(gt=0, description="peak learning rate of the encoder")] = 2e-4
+    encoder_lr: Annotated[float, Field(gt=0, description="peak learning rate of the encoder; 5e-3 suits LoRA")] = 2e-4
     weight_decay: Annotated[Weight, Field(description="AdamW weight decay")] = 0.01
     clip_norm: Annotated[float, Field(gt=0, description="largest gradient norm")] = 5.0
     ema: Annotated[float, Field(ge=0, lt=1, description="decay of the averaged weights")] = 0.99

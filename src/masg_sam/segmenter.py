@@ -16,6 +16,7 @@ import numpy as np
 from masg_sam.data.io import (
     MASK_FORMATS,
     check_format,
+    check_suffix,
     file_slice,
     mask_suffix,
     read_channels,
@@ -131,8 +132,11 @@ class MasgSam:
             The mask ``Z x Y x X`` of classes 0..K, with a confidence for each class; Z is 1 for a picture.
 
         Raises:
-            InputError: an array of other axes or channels, or a scan without three positive numbers as spacing.
+            InputError: an array of other axes or channels, a scan without three positive numbers as spacing, or prompts
+                for a model that reads none.
         """
+        if prompts:
+            self._must_read_prompts()
         return self.predictor.segment(array_volume(image, spacing, self.model.task), prompts)
 
     def predict(
@@ -160,7 +164,7 @@ class MasgSam:
         Raises:
             ConfigError, OutputError: at the call, for a format that is none or does not fit an image, or a folder
                 that holds something else; nothing is done.
-            InputError: at the call, for images or prompts that are not there.
+            InputError: at the call, for images or prompts that are not there, or prompts for a model that reads none.
             WriteError: while iterating, if nothing can be written, as on a full disk.
             InputError: at the end, if a case could not be read; all the others are done by then.
         """
@@ -202,6 +206,8 @@ class MasgSam:
 
     def _prompts(self, prompts: Sequence[UserPrompt] | PathLike, cases: Sequence[Case]) -> PromptsOf:
         """The prompts of each case, once its image is there."""
+        if isinstance(prompts, str | os.PathLike) or prompts:
+            self._must_read_prompts()
         if isinstance(prompts, str | os.PathLike):
             file = PromptFile(Path(prompts))
             file.check([case.name for case in cases], self.class_names)
@@ -214,15 +220,25 @@ class MasgSam:
             )
         return lambda case, volume: prompts
 
+    def _must_read_prompts(self) -> None:
+        kind = self.model.config.model.decoder.kind
+        if kind != "sam":
+            raise InputError(
+                "this model reads no prompts",
+                found=f"a plain decoder (model.decoder.kind {kind})",
+                mend="predict without prompts, or train with --model.decoder.kind sam",
+            )
+
     def _predict_case(
         self, case: Case, folder: Path, prompts_of: PromptsOf, pictures: bool, mask_format: str | None
     ) -> CaseResult:
         started = time.monotonic()
         volume = read_channels(case.images, len(self.model.task.channels))
-        found = self.predictor.segment(volume, prompts_of(case.name, volume))
-        labels = self.model.task.labels
         suffix = MASK_FORMATS[mask_format] if mask_format else mask_suffix(volume)
         path = folder / f"{case.name}{suffix}"
+        check_suffix(path, volume)
+        found = self.predictor.segment(volume, prompts_of(case.name, volume))
+        labels = self.model.task.labels
         self._describe(folder)  # not before there is a mask: a folder without one stays as it was
         write_label(labels.decode(found.mask), volume, path, dict(zip(labels.values, labels.names, strict=True)))
         if pictures:

@@ -39,7 +39,7 @@ def test_colour_is_sams_normalisation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "yes"), [("CT", True), (" ct ", True), ("CBCT", True), ("MRI", False), ("CTA?", False)]
+    ("name", "yes"), [("CT", True), (" ct ", True), ("CBCT", True), ("CTA", True), ("MRI", False), ("CTA?", False)]
 )
 def test_what_is_ct(name: str, yes: bool) -> None:
     assert is_ct(name) is yes

@@ -78,7 +78,7 @@ def test_there_and_back(pacs: orthanc.Orthanc, run: Path, tmp_path: Path) -> Non
     study = generate_uid()
     uid = upload(pacs, series(tmp_path / "scan", study))
     address = f"dicomweb://{LOGIN}127.0.0.1:{pacs.port}/dicom-web/studies/{study}"
-    predicted = masg_sam("--verbose", "predict", run, address, "--out", tmp_path / "masks", "--store")
+    predicted = masg_sam("predict", run, address, "--out", tmp_path / "masks", "--store")
     assert predicted.returncode == 0, predicted.stderr
     record = json.loads(predicted.stdout)
     assert record["case"] == uid and record["file"] == f"{uid}.seg.dcm"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from support import blobs, write_scan
 
 from masg_sam import api
 from masg_sam.config import Config
-from masg_sam.errors import InputError, OutputError
+from masg_sam.errors import ConfigError, InputError, OutputError
 from masg_sam.reports.content import Limits, Report, Table
 from masg_sam.reports.gather import gather
 from masg_sam.reports.write import render, write_report
@@ -106,6 +107,19 @@ def test_of_masks_with_labels(masks, data):
     assert report.layers == ["prediction", "label", "error"]
     assert report.scores[0].title == "Dice"
     assert len(report.maps) > 4
+
+
+def test_the_tolerance_is_that_of_the_call(masks, data):
+    found = []
+    for tolerance in (1.0, 8.0):
+        report = gather(masks, data / "labelsTs", device="cpu", tolerance_mm=tolerance)
+        row = dict(zip(report.cases.columns, report.cases.rows[0], strict=True))
+        scores = api.evaluate(masks, data / "labelsTs", tolerance)
+        assert row["surface Dice"] == round(scores.cases[0].mean("surface_dice"), 3)
+        found.append(row["surface Dice"])
+    assert found[0] < found[1]
+    with pytest.raises(ConfigError, match="no distance"):
+        gather(masks, data / "labelsTs", tolerance_mm=math.nan)
 
 
 def test_labels_in_other_values_than_the_masks(masks, data, tmp_path):

@@ -75,7 +75,7 @@ def fit_intensity(cases: Iterable[tuple[Volume, np.ndarray]], modality: str) -> 
 
 def is_ct(modality: str) -> bool:
     """Whether a modality's name says computed tomography."""
-    return modality.strip().lower() in ("ct", "cbct", "computed tomography", "cect", "ldct")
+    return modality.strip().lower() in ("ct", "cta", "cbct", "computed tomography", "cect", "ldct")
 
 
 def _fit_curves(cases: Iterable[tuple[Volume, np.ndarray]]) -> tuple[tuple[float, ...], ...]:

@@ -67,9 +67,18 @@ def evaluate(
         InputError: a label without its mask, masks on another grid, values that name no class, a file that
             cannot be read, or a tolerance below 0.
     """
+    check_tolerance(tolerance_mm)
+    return score_pairs(match(predictions, labels, names), tolerance_mm)
+
+
+def check_tolerance(tolerance_mm: float) -> None:
+    """Refuse what is no distance.
+
+    Raises:
+        ConfigError: below 0, or not finite.
+    """
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise ConfigError("the tolerance is no distance", found=tolerance_mm, expected="0 mm or more")
-    return score_pairs(match(predictions, labels, names), tolerance_mm)
 
 
 def score_pairs(found: Matched, tolerance_mm: float = 2.0) -> Evaluation:

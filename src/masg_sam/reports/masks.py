@@ -28,7 +28,9 @@ from masg_sam.segmenter import PREDICTED, PREDICTIONS, CaseResult, MasgSam
 MOST_COLUMNS = 8  # classes with a column of their own
 
 
-def report_masks(folder: Path, labels: Path | None, run: str | None, limits: Limits, device: str) -> Report:
+def report_masks(
+    folder: Path, labels: Path | None, run: str | None, limits: Limits, device: str, tolerance_mm: float
+) -> Report:
     """Scores where there are labels, a table of cases, pictures of the worst, and the modules' maps of one.
 
     Raises:
@@ -46,7 +48,7 @@ def report_masks(folder: Path, labels: Path | None, run: str | None, limits: Lim
     except MasgSamError as error:
         report.missing.append(f"Module maps and facts of the model: {str(error).splitlines()[0]}; give --run RUN.")
     found = match(folder, labels) if labels is not None else None
-    scores = score_pairs(found) if found is not None else None
+    scores = score_pairs(found, tolerance_mm) if found is not None else None
     names = list(results[0].get("volume_ml") or {})
     report.legend = legend(names)
     report.warnings = {one["case"]: one["warnings"] for one in results if one.get("warnings")}

@@ -41,6 +41,7 @@ __all__ = [
     "LabelSource",
     "case_stem",
     "check_format",
+    "check_suffix",
     "file_slice",
     "format_of",
     "is_loose",
@@ -215,11 +216,29 @@ def write_label(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, 
     path = Path(path)
     if mask.shape != like.shape:
         raise GeometryError("mask of another shape than its image", path=path, found=mask.shape, expected=like.shape)
-    _must_suit(path, like, mask_suffixes(like))
+    check_suffix(path, like)
     stored = storable(mask, path)
     with moved_into_place(path) as place:
         _write(stored, like, place, names)
     return path
+
+
+def check_suffix(path: Path, like: Volume) -> None:
+    """Make sure that a mask of an image can be written to a file of this name.
+
+    Raises:
+        OutputError: the suffix is of a format that does not fit the image.
+    """
+    suffixes = mask_suffixes(like)
+    if suffix_of(path) not in suffixes:
+        kind = "picture" if like.is_picture else "scan"
+        raise OutputError(
+            f"a mask of the {kind} {like.path.name} cannot be written in this format",
+            path=path,
+            found=suffix_of(path) or path.suffix or "no suffix",
+            expected=" or ".join(suffixes),
+            mend="change the suffix",
+        )
 
 
 def mask_suffix(volume: Volume) -> str:
@@ -295,18 +314,6 @@ def _write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str] 
         raise GeometryError("an array has no file to lie on", path=path, mend="read the image from a file")
     voxels = np.ascontiguousarray(orientation.to_file(mask))
     _format(name).write_new(voxels, orientation.file_affine(like.affine, like.shape), path)
-
-
-def _must_suit(path: Path, like: Volume, suffixes: tuple[str, ...]) -> None:
-    if suffix_of(path) not in suffixes:
-        kind = "picture" if like.is_picture else "scan"
-        raise OutputError(
-            f"a mask of the {kind} {like.path.name} cannot be written in this format",
-            path=path,
-            found=suffix_of(path) or path.suffix or "no suffix",
-            expected=" or ".join(suffixes),
-            mend="change the suffix",
-        )
 
 
 def _format(name: str) -> ReaderWriter:
