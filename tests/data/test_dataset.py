@@ -43,6 +43,28 @@ def test_a_sample_depends_on_seed_and_number_alone(make_task: Make) -> None:
     assert not same(first[7], samples(make_task(), cases, seed=1)[7])
 
 
+def framed(task: Task, drawn: slice) -> TrainingCase:
+    """A picture of 100 x 200 with something in columns 40 to 149, of which some columns are labelled."""
+    data, label = np.zeros((3, 1, 100, 200), np.float32), np.zeros((1, 100, 200), np.uint8)
+    data[..., 40:150] = 100
+    label[:, 20:60, drawn] = 1
+    picture = Volume(data, (1.0, 1.0, 1.0), None, Geometry("picture", label.shape, None), Path("a.png"))
+    return prepare_case("a", picture, label, task)
+
+
+def test_training_sees_a_picture_without_its_frame(make_task: Make) -> None:
+    """110 of 200 columns are left, and become 55 x 60.5 pixels; a label in the frame keeps its part of that."""
+    task = make_task(pixel=0.0, size=(64, 64), reach=0, intensity=lambda voxels: voxels, pictures=True)
+    inside = framed(task, slice(60, 80))
+    assert inside.images.shape == (1, 3, 58, 64) and inside.labels.shape == (1, 58, 64)
+    assert float(inside.images.min()) == pytest.approx(100, rel=1e-4)
+    columns = torch.nonzero(inside.labels[0].any(0)).flatten()
+    assert columns.tolist() == list(range(12, 23))  # (60 - 40) * 64 / 110 = 11.6 to (80 - 40) * 64 / 110 = 23.3
+    outside = framed(task, slice(20, 60))
+    assert outside.images.shape == (1, 3, 58, 75)  # 130 of 200 columns
+    assert torch.nonzero(outside.labels[0].any(0)).flatten()[0] == 0
+
+
 def test_slices_that_nobody_labelled_are_not_shown(make_task: Make) -> None:
     """Every third slice of one case is labelled, and marked by its brightness; of the other case none is."""
     sparse, bare = case("a", 9, held=(3,)), case("b", 4, held=())

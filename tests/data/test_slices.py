@@ -143,6 +143,21 @@ def test_where_nothing_is_empty_the_window_is_the_whole_input(make_task: Make) -
     assert filled_window(picture, make_task(pixel=0.0, size=(32, 64), reach=0)) == (slice(0, 32), slice(0, 64))
 
 
+def test_a_picture_is_scaled_to_what_its_frame_holds(make_task: Make) -> None:
+    """Columns 40 to 149 of 200 fill 64 pixels, and so the picture 58 x 116; its window is as large as in training."""
+    data = np.zeros((3, 1, 100, 200), np.float32)
+    data[..., 5:100, 40:150] = 100
+    picture = Volume(data, (1.0, 1.0, 1.0), None, Geometry("array", (), None), Path("x"))
+    task = make_task(pixel=0.0, size=(64, 64), reach=0, intensity=lambda voxels: voxels)
+    assert working_shape(picture, task) == (58, 116)
+    assert canvas_shape((58, 116), task) == (64, 128)
+    rows, columns = filled_window(picture, task)
+    assert rows == slice(0, 64)
+    assert columns == slice(29, 93)  # 40 / 200 * 116 = 23, and 6 of padding; 150 / 200 * 116 = 87, and 6
+    (batch,) = network_batches(picture, task, 1)
+    assert batch[..., rows, columns].sum() == pytest.approx(batch.sum().item(), rel=0.01)
+
+
 def test_neighbours_repeat_at_the_ends() -> None:
     slices = torch.arange(5.0).view(5, 1, 1, 1)
     picked = {i: with_neighbours(slices, i, 2).flatten().tolist() for i in range(5)}

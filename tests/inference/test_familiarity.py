@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from masg_sam.data.intensity import Intensity
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.files import parse
@@ -35,6 +36,17 @@ def fitted(task: Task) -> Familiarity:
     percentiles = [intensity_percentiles(scan(noise(seed)), task) for seed in (1, 2, 3)]
     spacings = [(2.0, 1.0, 1.0), (3.0, 1.2, 1.0)]
     return Familiarity.fit(spacings, percentiles, [np.array(v, float) for v in ([0, 0], [2, 0], [0, 2], [2, 2])])
+
+
+def test_a_black_frame_is_no_part_of_the_intensities(make_task: Make) -> None:
+    data = np.random.default_rng(0).uniform(60, 200, (3, 1, 100, 110))
+    wide = np.pad(data, ((0, 0), (0, 0), (0, 0), (40, 50)))
+    task = make_task(intensity=Intensity("colour"), pictures=True)
+    found = [
+        intensity_percentiles(Volume(one, (1.0, 1.0, 1.0), None, Geometry("picture", (), None), Path("x")), task)
+        for one in (data, wide)
+    ]
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
 def test_a_case_like_the_training_cases_is_familiar(make_task: Make) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -44,6 +45,13 @@ class Unchanged(Intensity):
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
         return data
+
+
+class Hundredths(Intensity):
+    """Of the voxels."""
+
+    def __call__(self, data: np.ndarray) -> np.ndarray:
+        return data / 100
 
 
 def volume(data: np.ndarray, spacing: tuple[float, float, float] = (5.0, 1.0, 1.0), picture: bool = False) -> Volume:
@@ -201,6 +209,27 @@ def test_one_slice_and_a_picture(task: Callable[..., Task]) -> None:
     picture_task = task(reach=0, pixel=0.0, channels=("r", "g", "b"), pictures=True)
     picture = Predictor(Threshold(), picture_task).segment(volume(data.repeat(3, 0), (1.0, 1.0, 1.0), picture=True))
     assert dice(picture.mask == 1, data[0] == 1) > 0.85
+
+
+def test_a_black_frame_changes_nothing(task: Callable[..., Task]) -> None:
+    """The same picture by itself and between black sides: the same mask, and nothing beyond it."""
+    data = np.full((3, 1, 32, 32), 20.0)
+    data[..., 4:16, 8:20] = 120
+    data[..., 20:28, 20:28] = 240
+    wide = np.zeros((3, 1, 32, 96))
+    wide[..., 24:56] = data
+    pictures = task(reach=0, pixel=0.0, channels=("r", "g", "b"), pictures=True, size=(64, 64))
+    pictures = replace(pictures, intensity=Hundredths("colour"))
+    network = Threshold()
+    alone, framed = (Predictor(network, pictures).segment(volume(one, picture=True)).mask for one in (data, wide))
+    assert set(np.unique(alone)) == {0, 1, 2}
+    assert np.array_equal(framed[..., 24:56], alone) and np.count_nonzero(framed) == np.count_nonzero(alone)
+    assert network.batches == [(1, 3, 64, 64)] * 2
+
+    Predictor(network, pictures).segment(volume(wide, picture=True), [Click((0, 10, 25), "organ 1")])
+    prompts = network.prompts[-1]
+    assert prompts is not None and network.batches[-1] == (1, 3, 64, 192)
+    assert prompts.points[0, 0].tolist() == [25.5 * 2 - 0.5, 10.5 * 2 - 0.5]
 
 
 def test_confidence_is_the_mean_probability_of_what_was_given_to_a_class(make_task: Make) -> None:

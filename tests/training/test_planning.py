@@ -36,6 +36,12 @@ def picture(rows: int, columns: int, channels: int = 3) -> CaseSummary:
     return CaseSummary("a", (1, rows, columns), (1.0, 1.0, 1.0), channels, picture=True, air=0.0)
 
 
+def test_a_black_frame_is_no_part_of_the_aspect() -> None:
+    """A wide picture with a square inside is planned like a square."""
+    wide = replace(picture(300, 600), content=(290, 300))
+    assert plan_grid([wide], Config()) == plan_grid([picture(300, 300)], Config())
+
+
 def settings(**values: Any) -> Config:
     return override(Config(), {name.replace("__", "."): value for name, value in values.items()})
 

@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
+from masg_sam.data.borders import is_colour
 from masg_sam.data.labels import IGNORED
 from masg_sam.data.volume import Volume
 
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 MOST_VOXELS = 200_000  # sampled from a volume when percentiles are taken
-EIGHT_BITS = 255  # colours go no higher; three grey pictures of a case may
 PADDED = 0.1  # part of the voxels that have the corner's very value, for it to be that of no tissue
 DARKEST = -3.0  # deviations, of background; SAM knows nothing below -2.1, and scans are padded with -1000 or -32768 too
 SPAN = 1.73  # a uniform distribution from -1.73 to 1.73 has unit deviation
@@ -66,7 +66,7 @@ def fit_intensity(cases: Iterable[tuple[Volume, np.ndarray]], modality: str) -> 
     """
     iterator = iter(cases)
     first = next(iterator)
-    if first[0].is_picture and first[0].data.shape[0] == 3 and first[0].data.max() <= EIGHT_BITS:
+    if is_colour(first[0]):
         return Intensity("colour")
     if not is_ct(modality):
         return Intensity("scan")

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masg_sam.data.borders import content_box
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 
@@ -42,10 +43,14 @@ def in_plane(values: tuple[Number, Number, Number], axis: int) -> tuple[Number, 
 
 
 def working_shape(volume: Volume, task: Task) -> tuple[int, int]:
-    """Rows and columns of a slice at the network's pixel size, not yet padded."""
+    """Rows and columns of a slice at the network's pixel size, not yet padded.
+
+    A picture is scaled so that what its black frame holds fills the input.
+    """
     shape = in_plane(volume.shape, task.axis)
     if not task.pixel:
-        factors = (max(task.size) / max(shape),) * 2
+        longest = max(side.stop - side.start for side in content_box(volume))
+        factors = (max(task.size) / longest,) * 2
     else:
         down, across = in_plane(volume.spacing, task.axis)
         factors = (down / task.pixel, across / task.pixel)
@@ -65,8 +70,9 @@ def empty_voxels(data: np.ndarray) -> np.ndarray:
 def filled_window(volume: Volume, task: Task) -> tuple[slice, slice]:
     """Rows and columns of the padded input that hold a scan; beyond them every slice is as empty as its corner.
 
-    Scans often lie in a wide margin of one value: the air of a CT that was masked, or a head without its skull. Time
-    is not to be spent there. The window is no smaller than the training input, and ends at multiples of 32 pixels.
+    Scans often lie in a wide margin of one value: the air of a CT that was masked, or a head without its skull; and
+    pictures in a black frame. Time is not to be spent there. The window is no smaller than the training input, and its
+    sides are multiples of 32 pixels.
 
     Args:
         volume: its image.
@@ -74,14 +80,23 @@ def filled_window(volume: Volume, task: Task) -> tuple[slice, slice]:
     """
     working = working_shape(volume, task)
     canvas = canvas_shape(working, task)
+    sides = zip(in_plane(volume.shape, task.axis), working, canvas, task.size, strict=True)
     if volume.is_picture:
-        return slice(0, canvas[0]), slice(0, canvas[1])
+        down, across = (_middle(box, *side) for box, side in zip(content_box(volume), sides, strict=True))
+        return down, across
     filled = ~empty_voxels(volume.data)
     rows, columns = (axis for axis in range(3) if axis != task.axis)
     held = np.any(filled, (task.axis, columns)), np.any(filled, (task.axis, rows))
-    sides = zip(held, working, canvas, task.size, strict=True)
-    down, across = (_window(np.flatnonzero(one), len(one), *side) for one, *side in sides)
+    down, across = (_window(np.flatnonzero(one), *side) for one, side in zip(held, sides, strict=True))
     return down, across
+
+
+def _middle(box: slice, pixels: int, working: int, canvas: int, least: int) -> slice:
+    """Along one side: what is inside a picture's frame, in the middle of the window."""
+    start, stop = (round(at * working / pixels) + (canvas - working) // 2 for at in (box.start, box.stop))
+    length = min(canvas, max(least, round_up(stop - start)))
+    first = min(max(0, (start + stop - length) // 2), canvas - length)
+    return slice(first, first + length)
 
 
 def _window(held: np.ndarray, voxels: int, working: int, canvas: int, least: int) -> slice:

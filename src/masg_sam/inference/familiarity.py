@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from masg_sam.data.borders import content_box
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 from masg_sam.inference.signals import Signals
@@ -96,8 +97,9 @@ class Familiarity:
 
 
 def intensity_percentiles(volume: Volume, task: Task) -> np.ndarray:
-    """Five percentiles of the normalised intensities, mean over the channels."""
-    data = volume.data.reshape(len(volume.data), -1)
+    """Five percentiles of the normalised intensities, without a picture's black frame; mean over the channels."""
+    rows, columns = content_box(volume)
+    data = volume.data[..., rows, columns].reshape(len(volume.data), -1)
     step = max(1, data.shape[1] // MOST_VOXELS)
     sampled = data[:, ::step][:, None, None]  # C x 1 x 1 x N
     return np.percentile(task.intensity(sampled)[:, 0, 0], LEVELS, axis=1).mean(1)

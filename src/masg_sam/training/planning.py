@@ -83,7 +83,8 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
 
     Scans keep one pixel size in mm, so that an organ has the same size in every scan. Their longest side is
     enlarged by 1.5, within 128 to 224 pixels. Where that leaves the smallest class fewer than 10 pixels wide, pixels
-    are made finer, and the input is a window on the slice. Pictures are scaled to 320 pixels on their longest side.
+    are made finer, and the input is a window on the slice. Pictures are scaled to 320 pixels on the longest side,
+    that of what a black frame holds.
 
     Args:
         cases: what the check found of each case.
@@ -94,7 +95,8 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
     if all(case.picture for case in cases):
         _tell_unused(config.data)
         longest = float(wanted or PICTURE_SIDE)
-        sides = np.array([[longest * n / max(case.shape[1:]) for n in case.shape[1:]] for case in cases])
+        shapes = np.array([case.content or case.shape[1:] for case in cases])
+        sides = longest * shapes / shapes.max(1, keepdims=True)
         return Grid(PLANES[0], 0.0, _canvas(sides))
     plane = config.data.plane if config.data.plane != "auto" else choose_plane([c.spacing for c in cases])
     axis = PLANES.index(plane)

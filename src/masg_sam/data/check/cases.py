@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from masg_sam.data.borders import content_box
 from masg_sam.data.io import label_on_grid, merge_channels, read_image, read_label
 from masg_sam.data.layouts import Case, fault_of
 from masg_sam.data.volume import Volume
@@ -39,6 +40,7 @@ class CaseSummary:
         ranges: 1st and 99th percentile of each channel.
         constant: channels of one value everywhere.
         path: of the first image.
+        content: rows and columns inside of a picture's black frame; ``None`` where that was not looked for.
     """
 
     name: str
@@ -52,6 +54,7 @@ class CaseSummary:
     ranges: tuple[tuple[float, float], ...] = ()
     constant: tuple[int, ...] = ()
     path: Path | None = None
+    content: tuple[int, int] | None = None
 
     @property
     def labelled(self) -> int:
@@ -115,6 +118,7 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
 def sum_up(case: Case, image: Volume) -> CaseSummary:
     """The numbers of an image; those of its label come later, with the meaning of its values."""
     first, low, high = image.data[0], *RAISED_HU
+    down, across = content_box(image)
     return CaseSummary(
         name=case.name,
         shape=image.shape,
@@ -126,6 +130,7 @@ def sum_up(case: Case, image: Volume) -> CaseSummary:
         ranges=tuple(_range(channel) for channel in image.data),
         constant=tuple(i for i, channel in enumerate(image.data) if channel.min() == channel.max()),
         path=case.images[0],
+        content=(down.stop - down.start, across.stop - across.start) if image.is_picture else None,
     )
 
 
