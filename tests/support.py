@@ -11,6 +11,8 @@ import nibabel as nib
 import numpy as np
 from transformers import SamVisionConfig
 
+from masg_sam.data.intensity import Intensity
+
 
 def write_scan(path: Path, data: np.ndarray, affine: np.ndarray | None = None) -> None:
     """An array ``x, y, z`` as NIfTI."""
@@ -49,3 +51,10 @@ def masg_sam(*arguments: object, **options: object) -> subprocess.CompletedProce
     """The command as a user calls it, in a process of its own."""
     command = [sys.executable, "-c", "from masg_sam.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
+
+
+class Unchanged(Intensity):
+    """Voxels as they are."""
+
+    def __call__(self, data: np.ndarray) -> np.ndarray:
+        return data

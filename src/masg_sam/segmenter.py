@@ -206,7 +206,7 @@ class MasgSam:
 
     def _prompts(self, prompts: Sequence[UserPrompt] | PathLike, cases: Sequence[Case]) -> PromptsOf:
         """The prompts of each case, once its image is there."""
-        if isinstance(prompts, str | os.PathLike) or prompts:
+        if prompts:
             self._must_read_prompts()
         if isinstance(prompts, str | os.PathLike):
             file = PromptFile(Path(prompts))

@@ -50,6 +50,19 @@ def test_voxels_of_each_class_are_counted(tmp_path: Path) -> None:
     assert found.findings == []
 
 
+def test_what_is_inside_of_a_black_frame_is_summed_up(tmp_path: Path) -> None:
+    """For planning; a scan has no frame."""
+    for folder, shape in (("images", (60, 100, 3)), ("labels", (60, 100))):
+        (tmp_path / folder).mkdir()
+        data = np.zeros(shape, np.uint8)
+        data[5:55, 20:90] = 120 if folder == "images" else 1
+        Image.fromarray(data).save(tmp_path / folder / "a.png")
+    (one,) = check(tmp_path).cases
+    assert one.content == (50, 70) and one.shape == (1, 60, 100)
+    case(tmp_path / "scans", "b", [1])
+    assert check(tmp_path / "scans").cases[0].content is None
+
+
 def test_an_empty_label_is_warned_of(tmp_path: Path) -> None:
     case(tmp_path, "a", [1])
     case(tmp_path, "b", [])

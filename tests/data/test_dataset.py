@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support import Unchanged
 from torch.utils.data import DataLoader
 
 from masg_sam.data.dataset import FOREGROUND_PART, AlternatingPlanes, TrainingCase, TrainingSamples, prepare_case
@@ -54,14 +55,14 @@ def framed(task: Task, drawn: slice) -> TrainingCase:
 
 def test_training_sees_a_picture_without_its_frame(make_task: Make) -> None:
     """110 of 200 columns are left, and become 55 x 60.5 pixels; a label in the frame keeps its part of that."""
-    task = make_task(pixel=0.0, size=(64, 64), reach=0, intensity=lambda voxels: voxels, pictures=True)
+    task = make_task(pixel=0.0, size=(64, 64), reach=0, intensity=Unchanged("colour"), pictures=True)
     inside = framed(task, slice(60, 80))
     assert inside.images.shape == (1, 3, 58, 64) and inside.labels.shape == (1, 58, 64)
     assert float(inside.images.min()) == pytest.approx(100, rel=1e-4)
     columns = torch.nonzero(inside.labels[0].any(0)).flatten()
     assert columns.tolist() == list(range(12, 23))  # (60 - 40) * 64 / 110 = 11.6 to (80 - 40) * 64 / 110 = 23.3
     outside = framed(task, slice(20, 60))
-    assert outside.images.shape == (1, 3, 58, 75)  # 130 of 200 columns
+    assert outside.images.shape == (1, 3, 58, 76)  # 130 of 200 columns
     assert torch.nonzero(outside.labels[0].any(0)).flatten()[0] == 0
 
 

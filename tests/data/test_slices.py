@@ -8,7 +8,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import Unchanged
 
+from masg_sam.data.dataset import prepare_case
 from masg_sam.data.slices import (
     canvas_shape,
     filled_window,
@@ -123,7 +125,7 @@ def test_the_filled_window_holds_all_there_is(make_task: Make, draw: st.DataObje
     data[(0, *(slice(*pair) for pair in ends))] = 1
     data[0, 0, 0, 0] = 0
     scan = Volume(data, (1.0, 1.0, 1.0), np.eye(4), Geometry("array", shape, None), Path("x"))
-    task = make_task(plane=plane, pixel=pixel, size=(64, 32), reach=0, intensity=lambda voxels: voxels)
+    task = make_task(plane=plane, pixel=pixel, size=(64, 32), reach=0, intensity=Unchanged("scan"))
     rows, columns = filled_window(scan, task)
     for one, least in ((rows, 64), (columns, 32)):
         assert one.start >= 0 and one.stop - one.start >= least and (one.stop - one.start) % 32 == 0
@@ -143,19 +145,54 @@ def test_where_nothing_is_empty_the_window_is_the_whole_input(make_task: Make) -
     assert filled_window(picture, make_task(pixel=0.0, size=(32, 64), reach=0)) == (slice(0, 32), slice(0, 64))
 
 
+def framed(rows: slice, columns: slice) -> Volume:
+    """A picture of 100 x 200, black but for a part."""
+    data = np.full((3, 1, 100, 200), 5, np.float32)
+    data[..., rows, columns] = 100
+    return Volume(data, (1.0, 1.0, 1.0), None, Geometry("array", (), None), Path("x"))
+
+
 def test_a_picture_is_scaled_to_what_its_frame_holds(make_task: Make) -> None:
     """Columns 40 to 149 of 200 fill 64 pixels, and so the picture 58 x 116; its window is as large as in training."""
-    data = np.zeros((3, 1, 100, 200), np.float32)
-    data[..., 5:100, 40:150] = 100
-    picture = Volume(data, (1.0, 1.0, 1.0), None, Geometry("array", (), None), Path("x"))
-    task = make_task(pixel=0.0, size=(64, 64), reach=0, intensity=lambda voxels: voxels)
+    picture = framed(slice(5, 100), slice(40, 150))
+    task = make_task(pixel=0.0, size=(64, 64), reach=0, intensity=Unchanged("colour"))
     assert working_shape(picture, task) == (58, 116)
     assert canvas_shape((58, 116), task) == (64, 128)
     rows, columns = filled_window(picture, task)
     assert rows == slice(0, 64)
     assert columns == slice(29, 93)  # 40 / 200 * 116 = 23, and 6 of padding; 150 / 200 * 116 = 87, and 6
     (batch,) = network_batches(picture, task, 1)
-    assert batch[..., rows, columns].sum() == pytest.approx(batch.sum().item(), rel=0.01)
+    assert batch[..., rows, columns].sum() == pytest.approx(batch.sum().item(), rel=0.005)
+
+
+def test_around_a_picture_is_what_training_saw_there(make_task: Make) -> None:
+    """Zeros, as padding is, and not the black of the frame."""
+    task = make_task(pixel=0.0, size=(64, 64), reach=0, intensity=Unchanged("colour"))
+    picture = framed(slice(20, 70), slice(50, 150))
+    label = np.zeros((1, 100, 200), np.uint8)
+    (batch,) = network_batches(picture, task, 1)
+    rows, columns = filled_window(picture, task)
+    trained = pad_to(prepare_case("a", picture, label, task).images, (64, 64))
+    assert batch[..., rows, columns].shape == trained.shape
+    assert trained[0, 0, :15].abs().max() == trained[0, 0, 49:].abs().max() == 0  # 32 rows in the middle
+    seen = batch[0, 0, rows, columns]
+    assert seen[:12].abs().max() == seen[46:].abs().max() == 0  # rows 20 to 69 of 100 are 13 to 44 of 64
+    assert seen[14:44, 1:63].min() == pytest.approx(100) == trained[0, 0, 17:47, 1:63].min()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_window_of_a_framed_picture_is_no_larger_than_training(make_task: Make, draw: st.DataObject) -> None:
+    height, width = draw.draw(st.integers(20, 84)), draw.draw(st.integers(20, 150))
+    top, left = draw.draw(st.integers(0, 100 - height)), draw.draw(st.integers(0, 200 - width))
+    picture = framed(slice(top, top + height), slice(left, left + width))
+    task = make_task(pixel=0.0, size=(96, 96), reach=0, intensity=Unchanged("colour"))
+    rows, columns = filled_window(picture, task)
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (96, 96)
+    (batch,) = network_batches(picture, task, 1)
+    assert rows.start >= 0 and columns.start >= 0
+    assert rows.stop <= batch.shape[2] and columns.stop <= batch.shape[3]
+    assert batch[..., rows, columns].sum() == pytest.approx(batch.sum().item(), rel=0.03)
 
 
 def test_neighbours_repeat_at_the_ends() -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from support import Unchanged
 from torch import Tensor, nn
 
 from masg_sam.data.intensity import Intensity
@@ -38,13 +39,6 @@ class Threshold(nn.Module):
         middle = images[:, images.shape[1] // 2]
         grey = nn.functional.avg_pool2d(middle[:, None], self.stride)[:, 0]
         return MasgSamOutput(torch.stack([torch.zeros_like(grey), 9 * (grey - 0.5), 18 * (grey - 1.0)], 1))
-
-
-class Unchanged(Intensity):
-    """Voxels as they are."""
-
-    def __call__(self, data: np.ndarray) -> np.ndarray:
-        return data
 
 
 class Hundredths(Intensity):
@@ -213,7 +207,7 @@ def test_one_slice_and_a_picture(task: Callable[..., Task]) -> None:
 
 def test_a_black_frame_changes_nothing(task: Callable[..., Task]) -> None:
     """The same picture by itself and between black sides: the same mask, and nothing beyond it."""
-    data = np.full((3, 1, 32, 32), 20.0)
+    data = np.full((3, 1, 32, 32), 30.0)
     data[..., 4:16, 8:20] = 120
     data[..., 20:28, 20:28] = 240
     wide = np.zeros((3, 1, 32, 96))

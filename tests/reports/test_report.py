@@ -116,6 +116,7 @@ def test_the_tolerance_is_that_of_the_call(masks, data):
         row = dict(zip(report.cases.columns, report.cases.rows[0], strict=True))
         scores = api.evaluate(masks, data / "labelsTs", tolerance)
         assert row["surface Dice"] == round(scores.cases[0].mean("surface_dice"), 3)
+        assert ("tolerance", f"{tolerance:g} mm") in report.facts["Evaluation"]
         found.append(row["surface Dice"])
     assert found[0] < found[1]
     with pytest.raises(ConfigError, match="no distance"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from support import blobs, write_scan
 
 from masg_sam.api import MasgSam, train
@@ -112,6 +113,26 @@ def test_calibration_of_a_trained_model(
     more = calibrate(model.predictor, dataset.cases, lacking, model.model.task.labels, 6, 0)
     assert more.always == (False,) and all(high == 9.0 for _, high in more.familiarity.spacing)
     assert MasgSam.from_pretrained(tmp_path / "run").quality == model.quality
+
+
+def test_blocks_of_framed_pictures_lie_inside_of_the_frame(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise would hide the frame, and the picture be seen at another scale than it is."""
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labels"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for i in range(2):
+            data = np.zeros((48, 100, 3) if folder == "images" else (48, 100), np.uint8)
+            data[2:46, 20:80] = rng.uniform(60, 200, (44, 60, 3)) if folder == "images" else 0
+            data[10:30, 30:60] = 220 if folder == "images" else 1
+            Image.fromarray(data).save(tmp_path / "data" / folder / f"{i}.png")
+    changed = []
+    monkeypatch.setattr(
+        calibration, "change", lambda volume, label, *others: changed.append(volume.shape) or (volume, label)
+    )
+    train(tmp_path / "data", tmp_path / "run", override(tiny, {"training.steps": 2, "training.calibration": 4}))
+    assert changed == [(1, 44, 60)] * 4
 
 
 def test_volumes_in_three_planes_from_end_to_end(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

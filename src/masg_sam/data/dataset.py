@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from masg_sam.data.augment import Augmentation
-from masg_sam.data.borders import content_box
+from masg_sam.data.borders import without_frame
 from masg_sam.data.labels import IGNORED
 from masg_sam.data.simulated_prompts import simulate_prompt
 from masg_sam.data.slices import cut_around, resize_images, resize_labels, to_slices, with_neighbours, working_shape
@@ -48,29 +48,11 @@ def prepare_case(name: str, volume: Volume, label: np.ndarray, task: Task) -> Tr
         label: classes ``Z x Y x X`` of uint8.
         task: how images become network input.
     """
+    volume, label = without_frame(volume, label, task.in_colour)
     shape = working_shape(volume, task)
-    if volume.is_picture:
-        volume, label, shape = _without_frame(volume, label, shape)
     images = torch.from_numpy(np.ascontiguousarray(to_slices(task.intensity(volume.data), task.axis)))
     labels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(label, task.axis, 0)))
     return TrainingCase(name, resize_images(images, shape), resize_labels(labels, shape))
-
-
-def _without_frame(
-    volume: Volume, label: np.ndarray, shape: tuple[int, int]
-) -> tuple[Volume, np.ndarray, tuple[int, int]]:
-    """A picture and its label inside of its black frame, and as far as something is labelled; their working shape."""
-    boxes = []
-    for axis, box in zip((1, 0), content_box(volume), strict=True):
-        drawn = np.flatnonzero(((label > 0) & (label != IGNORED)).any((0, axis + 1)))
-        first, last = (int(drawn[0]), int(drawn[-1]) + 1) if len(drawn) else (box.start, box.stop)
-        boxes.append(slice(min(box.start, first), max(box.stop, last)))
-    rows, columns = boxes
-    down, across = (
-        max(1, round((box.stop - box.start) * work / pixels))
-        for box, work, pixels in zip(boxes, shape, label.shape[1:], strict=True)
-    )
-    return replace(volume, data=volume.data[..., rows, columns]), label[:, rows, columns], (down, across)
 
 
 class TrainingSamples(TorchDataset):

@@ -16,8 +16,10 @@ from masg_sam.data.volume import Volume
 
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 MOST_VOXELS = 200_000  # sampled from a volume when percentiles are taken
-PADDED = 0.1  # part of the voxels that have the corner's very value, for it to be that of no tissue
-DARKEST = -3.0  # deviations, of background; SAM knows nothing below -2.1, and scans are padded with -1000 or -32768 too
+PADDED = 0.1  # part of the voxels that have the corner's value, for it to be that of no tissue
+CORNER = 4  # voxels along each axis that have it too; of the noise of air they have not
+NEAR = 1e-3  # of the range of the values, is the same value
+FARTHEST = 3.0  # deviations, of background; SAM knows nothing darker than -2.1, and scans are padded with -1000 too
 SPAN = 1.73  # a uniform distribution from -1.73 to 1.73 has unit deviation
 KNOTS = 33
 MARGIN = 8  # voxels around the labels that count as their surroundings
@@ -114,27 +116,33 @@ def _curve(values: np.ndarray) -> tuple[float, ...]:
 def _own_range(channel: np.ndarray) -> np.ndarray:
     """Clip to the 0.5 and 99.5 percentile of what is not background, then standardise by the same voxels.
 
-    Background stays darker than what is clipped at the lower percentile, but ends at :data:`DARKEST`.
+    Background stays apart from what is clipped, but no more than :data:`FARTHEST` deviations from the mean.
     """
     stride = max(1, channel.size // MOST_VOXELS)
     sample = channel.ravel()[::stride]
-    background = _background(channel, sample)
-    inside = sample[sample != background] if (sample != background).any() else sample
+    background, inside = _without_background(channel, sample)
     low, high = np.percentile(inside, (0.5, 99.5))
     inside = np.clip(inside, low, high)
     mean, deviation = inside.mean(), max(float(inside.std()), 1e-6)
-    darkest = max(background, mean + DARKEST * deviation)
-    return ((np.clip(channel, min(low, darkest), high) - mean) / deviation).astype(np.float32)
+    background = np.clip(background, mean - FARTHEST * deviation, mean + FARTHEST * deviation)
+    clipped = np.clip(channel, min(low, background), max(high, background))
+    return ((clipped - mean) / deviation).astype(np.float32)
 
 
-def _background(channel: np.ndarray, sample: np.ndarray) -> float:
-    """The value around what was cut out or padded: the corner's where many voxels have it, else the lowest.
+def _without_background(channel: np.ndarray, sample: np.ndarray) -> tuple[float, np.ndarray]:
+    """The value around what was cut out or padded, and the sampled voxels of other values; all where that is none.
 
-    It need not be the lowest: resampling leaves values below zero beside a brain without its skull, and scans that were
-    standardised before have half of their tissue there.
+    It is the corner's where all voxels near the corner have it, and many others; else the lowest. It need not be the
+    lowest: resampling leaves values below zero beside a brain without its skull, and scans that were standardised
+    before have half of their tissue there. Nor do all such voxels have exactly one value after resampling.
     """
-    corner = channel.flat[0]
-    return float(corner if (sample == corner).mean() >= PADDED else sample.min())
+    low, high = np.percentile(sample, (0.5, 99.5))
+    corner, near = float(channel.flat[0]), NEAR * (high - low)
+    padded = np.abs(sample - corner) <= near
+    if padded.mean() < PADDED or (np.abs(channel[:CORNER, :CORNER, :CORNER] - corner) > near).any():
+        corner = float(sample.min())
+        padded = sample == corner
+    return corner, sample if padded.all() else sample[~padded]
 
 
 def _scale(data: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def working_shape(volume: Volume, task: Task) -> tuple[int, int]:
     """
     shape = in_plane(volume.shape, task.axis)
     if not task.pixel:
-        longest = max(side.stop - side.start for side in content_box(volume))
+        longest = max(side.stop - side.start for side in content_box(volume, task.in_colour))
         factors = (max(task.size) / longest,) * 2
     else:
         down, across = in_plane(volume.spacing, task.axis)
@@ -68,7 +68,7 @@ def empty_voxels(data: np.ndarray) -> np.ndarray:
 
 
 def filled_window(volume: Volume, task: Task) -> tuple[slice, slice]:
-    """Rows and columns of the padded input that hold a scan; beyond them every slice is as empty as its corner.
+    """Rows and columns of the padded input that hold something; beyond them a scan is as empty as its corner.
 
     Scans often lie in a wide margin of one value: the air of a CT that was masked, or a head without its skull; and
     pictures in a black frame. Time is not to be spent there. The window is no smaller than the training input, and its
@@ -81,8 +81,9 @@ def filled_window(volume: Volume, task: Task) -> tuple[slice, slice]:
     working = working_shape(volume, task)
     canvas = canvas_shape(working, task)
     sides = zip(in_plane(volume.shape, task.axis), working, canvas, task.size, strict=True)
-    if volume.is_picture:
-        down, across = (_middle(box, *side) for box, side in zip(content_box(volume), sides, strict=True))
+    if volume.is_picture or task.in_colour:
+        boxes = content_box(volume, task.in_colour)
+        down, across = (_middle(box, *side) for box, side in zip(boxes, sides, strict=True))
         return down, across
     filled = ~empty_voxels(volume.data)
     rows, columns = (axis for axis in range(3) if axis != task.axis)
@@ -93,9 +94,10 @@ def filled_window(volume: Volume, task: Task) -> tuple[slice, slice]:
 
 def _middle(box: slice, pixels: int, working: int, canvas: int, least: int) -> slice:
     """Along one side: what is inside a picture's frame, in the middle of the window."""
-    start, stop = (round(at * working / pixels) + (canvas - working) // 2 for at in (box.start, box.stop))
-    length = min(canvas, max(least, round_up(stop - start)))
-    first = min(max(0, (start + stop - length) // 2), canvas - length)
+    scale = working / pixels
+    length = min(canvas, max(least, round_up((box.stop - box.start) * scale - 0.5)))  # rounding is no reason for more
+    middle = (box.start + box.stop) * scale / 2 + (canvas - working) // 2
+    first = min(max(0, round(middle - length / 2)), canvas - length)
     return slice(first, first + length)
 
 
@@ -178,6 +180,7 @@ def network_batches(
         normalised: voxels of the volume as ``task.intensity`` gives them, where they are at hand.
     """
     slices = to_slices(task.intensity(volume.data) if normalised is None else normalised, task.axis)
+    slices = _blank_outside(slices, content_box(volume, task.in_colour))
     working = working_shape(volume, task)
     canvas = canvas_shape(working, task)
     wanted = range(len(slices)) if numbers is None else numbers
@@ -187,6 +190,16 @@ def network_batches(
         block = torch.from_numpy(np.ascontiguousarray(slices[near]))
         block = pad_to(resize_images(block, working), canvas)
         yield torch.stack([_with_known_neighbours(block, near, i, task.reach) for i in batch])
+
+
+def _blank_outside(slices: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+    """``S x C x rows x columns`` with zeros around a box, as there are around what training saw."""
+    whole = tuple(slice(0, length) for length in slices.shape[-2:])
+    if box == whole:
+        return slices
+    blank = np.zeros_like(slices)
+    blank[..., box[0], box[1]] = slices[..., box[0], box[1]]
+    return blank
 
 
 def _with_known_neighbours(block: Tensor, near: list[int], number: int, reach: int) -> Tensor:

@@ -28,7 +28,8 @@ class Task:
         intensity: how voxel values are normalised.
         plane: which slices of a volume are segmented.
         reach: a slice comes with the two that are this many slices away as channels (2.5-D); 0 for none.
-        pixel: side of an input pixel in mm; for pictures 0: their longest side is scaled to fit.
+        pixel: side of an input pixel in mm; for pictures 0: their longest side, inside of a black frame, is scaled to
+            fit.
         size: rows and columns of the training input, multiples of 32.
         single: for each class, whether each training label is one connected piece.
         pictures: whether the training images were 2-D pictures.
@@ -65,6 +66,11 @@ class Task:
     def in_channels(self) -> int:
         """Channels of the network input."""
         return 3 if self.reach else len(self.channels)
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether the images are RGB pictures."""
+        return self.intensity.kind == "colour"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -98,7 +98,7 @@ class Familiarity:
 
 def intensity_percentiles(volume: Volume, task: Task) -> np.ndarray:
     """Five percentiles of the normalised intensities, without a picture's black frame; mean over the channels."""
-    rows, columns = content_box(volume)
+    rows, columns = content_box(volume, task.in_colour)
     data = volume.data[..., rows, columns].reshape(len(volume.data), -1)
     step = max(1, data.shape[1] // MOST_VOXELS)
     sampled = data[:, ::step][:, None, None]  # C x 1 x 1 x N

@@ -62,7 +62,11 @@ def report_masks(
     _add_masks(report, folder, found, results, scores, model, limits)
     report.facts = model_facts(model, _run_record(where)) if model else {}
     if scores is not None:
-        report.facts["Evaluation"] = [("rules", scores.to_json()["rules"]), *(("note", note) for note in scores.notes)]
+        report.facts["Evaluation"] = [
+            ("tolerance", f"{scores.tolerance_mm:g} {scores.unit}"),
+            ("rules", scores.to_json()["rules"]),
+            *(("note", note) for note in scores.notes),
+        ]
     return report
 
 

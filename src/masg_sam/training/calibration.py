@@ -17,6 +17,7 @@ from monai.transforms import RandAdjustContrast, RandAffined, RandBiasField, Ran
 from monai.utils import convert_to_numpy
 from torch import Tensor
 
+from masg_sam.data.borders import without_frame
 from masg_sam.data.check import CaseSummary, read_case
 from masg_sam.data.labels import IGNORED, LabelMap
 from masg_sam.data.layouts import Case
@@ -66,6 +67,7 @@ def calibrate(
     for i, case in enumerate(chosen):
         volume, truth = read_case(case)
         label = labels.encode(truth)
+        volume, label = without_frame(volume, label, task.in_colour)  # noise would hide the frame
         percentiles.append(intensity_percentiles(volume, task))
         for block in range(i, blocks, len(chosen)):
             rng = np.random.default_rng((seed, block))

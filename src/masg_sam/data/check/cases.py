@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from masg_sam.data.borders import content_box
+from masg_sam.data.borders import content_box, is_colour
 from masg_sam.data.io import label_on_grid, merge_channels, read_image, read_label
 from masg_sam.data.layouts import Case, fault_of
 from masg_sam.data.volume import Volume
@@ -118,7 +118,7 @@ def read_case(case: Case) -> tuple[Volume, Volume]:
 def sum_up(case: Case, image: Volume) -> CaseSummary:
     """The numbers of an image; those of its label come later, with the meaning of its values."""
     first, low, high = image.data[0], *RAISED_HU
-    down, across = content_box(image)
+    down, across = content_box(image, is_colour(image))
     return CaseSummary(
         name=case.name,
         shape=image.shape,
