@@ -96,14 +96,14 @@ def against_reference(
     return dict(zip(others, differences(found, [(REFERENCE, other) for other in others]), strict=True))
 
 
-def seed_by_seed(groups: Mapping[tuple[Any, ...], Sequence[Record]], dataset: str, method: str) -> list[float]:
+def seed_by_seed(groups: Mapping[tuple[Any, ...], Sequence[Record]], dataset: str, method: str) -> list[float | None]:
     """Mean difference of Dice of the whole method to another one with each seed that both have, in their order."""
     ours, theirs = ({run["seed"]: run for run in groups.get((dataset, one), [])} for one in (REFERENCE, method))
     found = []
     for seed in sorted(ours.keys() & theirs.keys()):
         pair = {(dataset, REFERENCE): [ours[seed]], (dataset, method): [theirs[seed]]}
         found.append(against_reference(pair, dataset, "dice")[method].mean)
-    return [value for value in found if value is not None]
+    return found
 
 
 def _order(record: Record) -> tuple[Any, ...]:

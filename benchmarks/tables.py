@@ -208,7 +208,9 @@ def methods(heading: str, text: str, records: Sequence[Record]) -> str:
             pairs = [(apart[metric].get(method), digits) for metric, digits in METRICS]
             changes = [difference(pair, digits) + "*" * bool(pair and pair.holds) for pair, digits in pairs]
             seeds = [] if method == REFERENCE else seed_by_seed(groups, dataset, method)
-            changes.insert(1, ", ".join(f"{one:+.3f}" for one in seeds) if len(seeds) > 1 else "–")
+            changes.insert(
+                1, ", ".join("–" if one is None else f"{one:+.3f}" for one in seeds) if len(seeds) > 1 else "–"
+            )
             p = pairs[0][0].p_holm if pairs[0][0] else None
             changes.append("–" if p is None else f"{p:.2g}")
             steps = number(mean(run["steps"] for run in runs), 0)

@@ -7,7 +7,7 @@ import torch
 from matplotlib import colormaps
 from torch import Tensor
 
-from masg_sam.data.slices import canvas_shape, network_batches, unpad, working_shape
+from masg_sam.data.slices import canvas_shape, filled_window, network_batches, unpad, working_shape
 from masg_sam.data.volume import Volume
 from masg_sam.inference.overlay import slice_picture, upright
 from masg_sam.inference.predictor import Predictor
@@ -48,14 +48,17 @@ def module_maps(predictor: Predictor, volume: Volume, number: int) -> list[Modul
     """
     task = predictor.task
     (batch,) = network_batches(volume, task, 1, [number])
-    output = predictor.network(batch.to(predictor.device))
+    rows, columns = filled_window(volume, task)
+    seen = batch[..., rows, columns]
+    output = predictor.network(seen.to(predictor.device))
     working = working_shape(volume, task)
     canvas = canvas_shape(working, task)
 
     def draw(values: Tensor, low: float, high: float) -> str:
         """``h x w`` at the network's resolution to a coloured picture of the slice."""
-        whole = unpad(resize(values[None, None].float(), canvas), working)[0, 0].cpu().numpy()
-        scaled = np.clip((whole - low) / max(high - low, 1e-6), 0, 1)
+        whole = torch.full(canvas, low)
+        whole[rows, columns] = resize(values[None, None].float(), seen.shape[-2:])[0, 0].cpu()
+        scaled = np.clip((unpad(whole, working).numpy() - low) / max(high - low, 1e-6), 0, 1)
         return photograph(upright(colormaps["magma"](scaled)[..., :3], task.axis))
 
     maps = [ModuleMap("image", "image", photograph(slice_picture(volume, number, task.axis)))]
