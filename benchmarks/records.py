@@ -31,6 +31,11 @@ def grouped(records: Iterable[Record], *keys: str) -> dict[tuple[Any, ...], list
     return dict(groups)
 
 
+def labelled(record: Record) -> int:
+    """How many cases a run was trained on."""
+    return len(record["trained_on"])
+
+
 def values(runs: Sequence[Record], metric: str) -> list[float]:
     """The mean of a metric in each run where it is defined."""
     return [value for run in runs if (value := run["mean"][metric]) is not None]
@@ -108,5 +113,5 @@ def seed_by_seed(groups: Mapping[tuple[Any, ...], Sequence[Record]], dataset: st
 
 def _order(record: Record) -> tuple[Any, ...]:
     place = (list(STUDIES).index(record["study"]), list(DATASETS).index(record["dataset"]))
-    number_of = (record["shots"] or 0, record["every"] or 0)
+    number_of = (labelled(record) if record["study"] == "shots" else 0, record["every"] or 0)
     return (*place, *number_of, list(METHODS).index(record["method"]), record["seed"])

@@ -46,7 +46,7 @@ GIVEN_VECTORS = "CLIP vectors"
 SELF_TRAINED = "self-training"
 NNUNET = ("nnU-Net", "nnU-Net 2d")
 WHOLE = ("defaults", "peers", "unlabelled", "published")  # studies of whole methods, with nothing set
-SHOTS = {"la4": (1, 2, 4), "kvasir20": (1, 5, 10, 20)}
+SHOTS: dict[str, tuple[int | None, ...]] = {"la4": (1, 2, None), "kvasir20": (1, 5, 10, None)}  # None: all there are
 SPARSE = {"la4": (5, 10, 20)}  # every n-th slice of one scan is labelled
 # What a run is cut down to with --quick.
 QUICK = ("--data.size", "64", "--training.steps", "2", "--training.batch_size", "2")

@@ -19,6 +19,7 @@ from records import (
     commits,
     costs,
     grouped,
+    labelled,
     read,
     scores,
     seed_by_seed,
@@ -240,8 +241,8 @@ def terms(records: Sequence[Record]) -> str:
 def shots(heading: str, before: str, records: Sequence[Record]) -> str:
     """Dice against the number of labels."""
     rows = []
-    for (dataset, method, shots, every), runs in grouped(records, "dataset", "method", "shots", "every").items():
-        number_of = f"{shots}" + (f", every {every}th slice" if every else "")
+    for (dataset, method, _, every), runs in grouped(records, "dataset", "method", "shots", "every").items():
+        number_of = f"{labelled(runs[0])}" + (f", every {every}th slice" if every else "")
         rows.append([DATASETS[dataset].title, method, number_of, str(len(runs)), spread(values(runs, "dice"))])
     text = "± is over seeds, which draw the cases too. Steps and input as in the comparison of methods."
     return section(
@@ -260,7 +261,7 @@ def curve(records: Sequence[Record], path: Path) -> None:
         for method, colour in COLOURS.items():
             own = [r for r in records if (r["dataset"], r["method"]) == (dataset, method)]
             groups = grouped(own, "shots")
-            numbers = [key[0] for key in groups]
+            numbers = [labelled(runs[0]) for runs in groups.values()]
             means = [np.mean(values(runs, "dice")) for runs in groups.values()]
             deviation = [np.std(values(runs, "dice")) for runs in groups.values()]
             axes.errorbar(numbers, means, deviation, marker="o", capsize=3, color=colour, label=method)

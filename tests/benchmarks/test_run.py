@@ -100,6 +100,16 @@ def test_the_same_command_is_not_run_twice(main: Main, tmp_path: Path) -> None:
     assert other["study"] == "terms" and one | {"study": "terms"} == other
 
 
+def test_all_labelled_cases_are_those_of_the_comparison(main: Main, tmp_path: Path) -> None:
+    """The last point of the curve is what `modules` has trained already; fewer cases are trained by themselves."""
+    records = main("--study", "modules", "shots", "--methods", "masg-sam")
+    assert {name for name in records if name.startswith("shots")} == {
+        "shots/la4-masg-sam-1-shots-0", "shots/la4-masg-sam-2-shots-0", "shots/la4-masg-sam-0",
+    }  # fmt: skip
+    assert len(calls(tmp_path, "train")) == 3
+    assert records["modules/la4-masg-sam-0"] | {"study": "shots"} == records["shots/la4-masg-sam-0"]
+
+
 def test_two_processes_share_the_runs(main: Main, script: Script, tmp_path: Path) -> None:
     """A run that another process has in hand is left to it; when that one dies, it is free again."""
     folder = tmp_path / "work/modules/la4-masg-sam-0"

@@ -164,6 +164,17 @@ def test_the_change_of_each_seed_stands_beside_the_mean(script: Script) -> None:
     assert "| plain decoder | 0.800 ± 0.141 (-0.050) |" in script("short").ablation([*runs, *others])
 
 
+def test_labels_are_counted_by_what_was_trained_on(script: Script, tmp_path: Path) -> None:
+    """All of them too, which the record does not name by number; in the order of the numbers."""
+    shots = {"all": (None, [f"s{i}" for i in range(20)], 0.8), "few": (5, [f"s{i}" for i in range(5)], 0.6)}
+    for name, (number, cases, dice) in shots.items():
+        made = whole("shots", "masg-sam", dice) | {"shots": number, "trained_on": cases}
+        (tmp_path / "shots").mkdir(exist_ok=True)
+        (tmp_path / f"shots/{name}.json").write_text(json.dumps(made), encoding="utf-8")
+    rows = script("tables").shots("Labels", "", script("records").read(tmp_path)).splitlines()[-2:]
+    assert [row.split(" | ")[2:] for row in rows] == [["5", "1", "0.600 |"], ["20", "1", "0.800 |"]]
+
+
 def test_what_was_missed_is_counted(script: Script) -> None:
     records, tables = script("records"), script("tables")
     made = whole("defaults", "masg-sam", 0.9)
