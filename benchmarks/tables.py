@@ -159,17 +159,19 @@ def classes(heading: str, records: Sequence[Record]) -> str:
         if (dataset, REFERENCE) not in groups:
             continue
         for name in groups[dataset, REFERENCE][0]["classes"]:
-            dice, surface = (against_reference(groups, dataset, m, name) for m in ("dice", "surface_dice"))
+            dice, hd95, surface = (against_reference(groups, dataset, metric, name) for metric, _ in METRICS)
             for method, pair in dice.items():
                 means = [mean_of(groups[dataset, one], "dice", name) for one in (REFERENCE, method)]
                 wins = [sum(sign * change > 0 for change in pair.cases.values()) for sign in (1, -1)]
                 scored = [*map(number, means), difference(pair, 3) + "*" * pair.holds, f"{wins[0]} / {wins[1]}"]
-                rows.append([DATASETS[dataset].title, name, method, *scored, difference(surface[method], 3)])
+                borders = [difference(hd95[method], 1), difference(surface[method], 3)]
+                rows.append([DATASETS[dataset].title, name, method, *scored, *borders])
     return section(
         heading,
         "Dice of masg-sam and of the method named, the paired difference as above with the number of cases in which\n"
-        "masg-sam is better or worse, and the difference of surface Dice. p is corrected for the methods of a class.",
-        ["dataset", "class", "against", "masg-sam", "it", "Δ Dice", "better / worse", "Δ surface Dice"],
+        "masg-sam is better or worse, and the differences of HD95 and surface Dice. Anterior and posterior hippocampus\n"
+        "touch each other. p is corrected for the methods of a class.",
+        ["dataset", "class", "against", "masg-sam", "it", "Δ Dice", "better / worse", "Δ HD95", "Δ surface Dice"],
         rows,
     )
 
