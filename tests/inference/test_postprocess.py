@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from masg_sam.inference.postprocess import keep_largest
+from masg_sam.inference.postprocess import keep_likeliest, margin
 
 
 def two_pieces() -> np.ndarray:
@@ -14,6 +18,33 @@ def two_pieces() -> np.ndarray:
     mask[0:2, 1:3, 1:3], mask[2, 8, 7:9] = 1, 1
     mask[0, 5:7, 5:7], mask[2, 1, 9] = 2, 2
     return mask
+
+
+def keep_largest(mask: np.ndarray, single: tuple[bool, ...]) -> np.ndarray:
+    """Where all voxels are equally sure, the largest piece is the likeliest."""
+    return keep_likeliest(mask, np.ones(mask.shape, np.float16), single)
+
+
+def test_the_margin_is_that_over_the_next_class() -> None:
+    probability = torch.tensor([[0.2, 0.9999, 1.0], [0.5, 0.0001, 0.0], [0.3, 0.0, 0.0]])[None, :, None]  # 3 classes
+    expected = [math.log(0.5 / 0.3), math.log(0.9999 / 0.0001), math.log(1 / 0.0001)]
+    found = margin(probability)
+    assert found.dtype == torch.float16 and found.shape == (1, 1, 3)
+    assert found[0, 0].tolist() == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_sure_piece_outweighs_a_larger_doubtful_one() -> None:
+    """8 voxels against 2: the small one is kept where its voxels are more than four times as sure."""
+    mask = two_pieces()
+    for sure, left in ((3.9, 8), (4.1, 2)):
+        evidence = np.where(np.arange(3)[:, None, None] == 2, sure, 1.0) * np.ones(mask.shape)
+        found = keep_likeliest(mask, evidence.astype(np.float16), (True, False))
+        assert (found == 1).sum() == left and (found == 2).sum() == 5
+
+
+def test_voxels_without_any_evidence_are_kept() -> None:
+    mask = two_pieces()
+    assert (keep_likeliest(mask, np.zeros(mask.shape, np.float16), (True, True)) == 1).sum() in (8, 2)
 
 
 def test_only_classes_that_come_in_one_piece_are_mended() -> None:

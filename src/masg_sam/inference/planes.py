@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LEAST_PROBABILITY = 1e-4  # no plane rules a class out
+LEAST_PROBABILITY = 1e-4
 LEAST_DEPTH = 16  # slices; across fewer there is no picture to read
 
 
@@ -51,7 +51,7 @@ class OtherPlanes:
         """
         done, slices = 0, self.logs.movedim(axis + 1, 0)  # S x K+1 x rows x columns
         for batch in batches:
-            slices[done : done + len(batch)] += (self.weights[axis] * _log(batch)).cpu().half()
+            slices[done : done + len(batch)] += (self.weights[axis] * floored_log(batch)).cpu().half()
             done += len(batch)
 
     def join(self, probability: Tensor, start: int, alone: Tensor) -> Tensor:
@@ -63,10 +63,11 @@ class OtherPlanes:
             alone: slices in which only their own plane counts, ``B`` of bool.
         """
         others = self.logs.movedim(self.axis + 1, 0)[start : start + len(probability)].to(probability)
-        joined = (self.weights[self.axis] * _log(probability) + others).softmax(1)
+        joined = (self.weights[self.axis] * floored_log(probability) + others).softmax(1)
         joined[alone] = probability[alone]
         return joined
 
 
-def _log(probability: Tensor) -> Tensor:
+def floored_log(probability: Tensor) -> Tensor:
+    """The logarithm, but for no probability below :data:`LEAST_PROBABILITY`: no single opinion rules a class out."""
     return probability.log().clamp(min=math.log(LEAST_PROBABILITY))

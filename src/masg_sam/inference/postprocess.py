@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy import ndimage
+from torch import Tensor
+
+from masg_sam.inference.planes import floored_log
 
 
-def keep_largest(mask: np.ndarray, single: tuple[bool, ...]) -> np.ndarray:
-    """Keep the largest piece of each class whose training labels were all in one piece.
+def margin(probability: Tensor) -> Tensor:
+    """How much likelier the likeliest class is than the next one: the difference of their logarithms, from 0 on.
+
+    Args:
+        probability: of each class, background included, ``B x K+1 x r x c``.
+
+    Returns:
+        ``B x r x c`` of float16; limited, as the logarithms are, so that no single voxel decides.
+    """
+    first, second = floored_log(torch.topk(probability, 2, dim=1).values).unbind(1)
+    return (first - second).half()
+
+
+def keep_likeliest(mask: np.ndarray, evidence: np.ndarray, single: tuple[bool, ...]) -> np.ndarray:
+    """Keep one piece of each class whose training labels were all in one piece: that with the most evidence.
+
+    Between pieces of like size that is the one the network is surer of, and a large piece outweighs a small one.
 
     Args:
         mask: classes ``Z x Y x X``; not changed.
+        evidence: of each voxel for its class, the same shape, see :func:`margin`.
         single: for each class 1..K, whether it comes in one piece.
 
     Returns:
@@ -24,6 +44,6 @@ def keep_largest(mask: np.ndarray, single: tuple[bool, ...]) -> np.ndarray:
             continue
         pieces, count = ndimage.label(region, structure=neighbourhood)
         if count > 1:
-            largest = np.bincount(pieces.ravel())[1:].argmax() + 1
-            result[region & (pieces != largest)] = 0
+            likeliest = np.bincount(pieces[region], weights=evidence[region])[1:].argmax() + 1
+            result[region & (pieces != likeliest)] = 0
     return result

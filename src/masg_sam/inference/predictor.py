@@ -25,7 +25,7 @@ from masg_sam.devices import memory_format, mixed_precision
 from masg_sam.errors import ImageError
 from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions
 from masg_sam.inference.planes import LEAST_DEPTH, OtherPlanes
-from masg_sam.inference.postprocess import keep_largest
+from masg_sam.inference.postprocess import keep_likeliest, margin
 from masg_sam.inference.prompting import PromptBook, UserPrompt
 from masg_sam.inference.signals import Agreement, Certainty, Signals, joined, ratio
 from masg_sam.inference.smoothing import smooth_slices
@@ -66,8 +66,8 @@ class Segmentation:
 class Predictor:
     """Runs a network over the slices of a volume.
 
-    Memory holds the volume, its normalised voxels, its mask and one batch of slices, however many slices there are;
-    with several planes the class probabilities of the volume too.
+    Memory holds the volume, its normalised voxels, its mask, how sure each voxel of it is (two bytes) and one batch of
+    slices, however many slices there are; with several planes the class probabilities of the volume too.
 
     Args:
         network: trained, in evaluation mode.
@@ -107,6 +107,7 @@ class Predictor:
         book, voxels = self._book(volume, prompts), self.task.intensity(volume.data)
         others = None if book is not None and book.masks else self._other_planes(volume, voxels)
         masks: list[np.ndarray] = []
+        evidence: list[np.ndarray] = []
         certainty: list[Certainty] = []
         agreement: list[Agreement] = []
         done = 0
@@ -120,9 +121,10 @@ class Predictor:
                 agreement.append(Agreement.of(first, mask, classes))
             certainty.append(Certainty.of(probability, mask))
             masks.append(mask.to(torch.uint8).cpu().numpy())
+            evidence.append(margin(probability).cpu().numpy())
             done += len(mask)
-        found = from_slices(np.concatenate(masks), self.task.axis)
-        kept = keep_largest(found, self.task.single)
+        found, sure = (from_slices(np.concatenate(maps), self.task.axis) for maps in (masks, evidence))
+        kept = keep_likeliest(found, sure, self.task.single)
         counts = [np.bincount(mask.ravel(), minlength=classes + 1)[1:] for mask in (kept, found)]
         planes = joined(agreement) if agreement else None
         return Segmentation(kept, joined(certainty), ratio(*counts), planes)
