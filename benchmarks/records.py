@@ -48,8 +48,8 @@ def costs(runs: Sequence[Record], what: str) -> float | None:
 
 
 def commits(records: Sequence[Record]) -> str:
-    """The commits of some runs."""
-    return ", ".join(dict.fromkeys(record["commit"] for record in records))
+    """The commits of some runs, each once; a run whose steps began at several has several."""
+    return ", ".join(dict.fromkeys(one for record in records for one in record["commit"].split(", ")))
 
 
 def scores(runs: Sequence[Record], metric: str, name: str | None = None) -> dict[str, dict[Hashable, float | None]]:

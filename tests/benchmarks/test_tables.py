@@ -164,6 +164,11 @@ def test_the_change_of_each_seed_stands_beside_the_mean(script: Script) -> None:
     assert "| plain decoder | 0.800 ± 0.141 (-0.050) |" in script("short").ablation([*runs, *others])
 
 
+def test_each_commit_is_named_once(script: Script) -> None:
+    made = [{"commit": "a"}, {"commit": "a, b"}, {"commit": "b, c"}]
+    assert script("records").commits(made) == "a, b, c"
+
+
 def test_labels_are_counted_by_what_was_trained_on(script: Script, tmp_path: Path) -> None:
     """All of them too, which the record does not name by number; in the order of the numbers."""
     shots = {"all": (None, [f"s{i}" for i in range(20)], 0.8), "few": (5, [f"s{i}" for i in range(5)], 0.6)}
