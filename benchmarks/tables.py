@@ -169,8 +169,8 @@ def classes(heading: str, records: Sequence[Record]) -> str:
     return section(
         heading,
         "Dice of masg-sam and of the method named, the paired difference as above with the number of cases in which\n"
-        "masg-sam is better or worse, and the differences of HD95 and surface Dice. p is corrected for the methods of a\n"
-        "class. Anterior and posterior hippocampus touch each other.",
+        "masg-sam is better or worse, and the differences of HD95 and surface Dice. p is corrected for the methods of\n"
+        "a class. Anterior and posterior hippocampus touch each other.",
         ["dataset", "class", "against", "masg-sam", "it", "Δ Dice", "better / worse", "Δ HD95", "Δ surface Dice"],
         rows,
     )
