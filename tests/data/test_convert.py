@@ -18,6 +18,7 @@ from support import blobs, write_scan
 
 from masg_sam.data.check import examine_folder, read_case
 from masg_sam.data.convert import convert
+from masg_sam.data.io import read_image, write_label
 from masg_sam.data.layouts import find_held_out, find_images, find_training_cases
 from masg_sam.errors import ConfigError, DatasetError, LabelError, LayoutError, OutputError
 
@@ -358,7 +359,7 @@ def renamed(name: str) -> Callable[[Path], None]:
         (spoil_labels, "folders", DatasetError, "2 errors in the dataset"),
         (spoil_test_label, "folders", LabelError, "name no class"),
         (double_name, "nnunet", LayoutError, "two classes of one name"),
-        (named_background, "nnunet", LabelError, "two classes of one name"),
+        (named_background, "nnunet", LayoutError, "0 is the background, and no other value is"),
         (renamed("liver_1_0"), "bids", LayoutError, "without their punctuation"),
         (renamed("liver10患者"), "bids", LayoutError, "without their punctuation"),
         (renamed("患者"), "bids", LayoutError, "no letter or digit(.|\n)*患者(.|\n)*rename"),
@@ -387,3 +388,34 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not an empty folder"):
         convert(first, first, "msd")
     assert len(listing(first)) == 9
+
+
+def test_channels_of_one_file_become_files_of_plain_folders(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for name in ("a", "b"):
+        voxels, label = blobs(ord(name), 1, (12, 10, 6))
+        (root / "images").mkdir(parents=True, exist_ok=True)
+        vectors = sitk.Compose([sitk.GetImageFromArray(voxels + i) for i in range(2)])
+        sitk.WriteImage(vectors, root / "images" / f"{name}.mhd")
+        (root / "labels").mkdir(exist_ok=True)
+        sitk.WriteImage(sitk.GetImageFromArray(label), root / "labels" / f"{name}.nrrd")
+    convert(root, tmp_path / "out", "folders")
+    found = find_training_cases(tmp_path / "out").cases
+    assert [path.name for case in found for path in case.images] == [f"{n}_000{i}.nii.gz" for n in "ab" for i in (0, 1)]
+    image, _ = read_case(found[0])
+    before, _ = read_case(find_training_cases(root).cases[0])
+    np.testing.assert_array_equal(image.data, before.data)
+
+
+def test_plain_folders_hold_no_dicom(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number, name in enumerate("ab"):
+        write_series(
+            root / "images" / name, slices(np.random.default_rng(number).integers(0, 900, (5, 6, 7), np.int16))
+        )
+        image = read_image(root / "images" / name)
+        write_label(np.ones(image.shape, np.uint8), image, root / "labels" / f"{name}.seg.dcm", {1: "liver"})
+    convert(root, tmp_path / "out", "folders")
+    assert [name for name in listing(tmp_path / "out") if name != "dataset.json"] == [
+        f"{folder}/{name}.nii.gz" for folder in ("images", "labels") for name in "ab"
+    ]

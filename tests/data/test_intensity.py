@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from masg_sam.data.intensity import SAM_MEAN, SAM_STD, SPAN, Intensity, fit_intensity, is_ct
+from masg_sam.data.intensity import SAM_MEAN, SAM_STD, SPAN, Intensity, fit_intensity, is_ct, thinned
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.files import parse
 
@@ -238,3 +238,24 @@ def test_a_label_that_fills_the_volume() -> None:
 @pytest.mark.parametrize("intensity", [Intensity("scan"), Intensity("curve", ((0.0, 1.5), (2.0, 3.0)))])
 def test_there_and_back_through_json(intensity: Intensity) -> None:
     assert parse(Intensity, json.loads(json.dumps(asdict(intensity)))) == intensity
+
+
+@pytest.mark.parametrize("depth", [8, 16, 13])
+def test_a_sample_is_of_all_columns_and_rows(depth: int) -> None:
+    """The stride of 512 x 512 x 16 voxels would be 512 / 32: only every sixteenth column."""
+    whole = np.broadcast_to(np.arange(512), (depth, 512, 512))
+    for channel in (whole, whole.transpose(0, 2, 1)):
+        sample = thinned(channel, 2**18)
+        assert len(np.unique(sample)) == 512
+        assert sample.mean() == pytest.approx(255.5, rel=0.01) and 2**17 < len(sample) <= 2**18
+
+
+def test_a_small_volume_is_its_own_sample() -> None:
+    assert thinned(np.arange(24).reshape(2, 3, 4), 30).tolist() == list(range(24))
+
+
+def test_one_dark_picture_of_three_greys_does_not_make_the_others_colours() -> None:
+    label = np.ones((1, 4, 4), np.uint8)
+    dark, bright = volume(np.full((3, 1, 4, 4), 9), picture=True), volume(np.full((3, 1, 4, 4), 900), picture=True)
+    assert fit_intensity([(dark, label), (bright, label)], "X-ray").kind == "scan"
+    assert fit_intensity([(dark, label), (dark, label)], "endoscopy").kind == "colour"

@@ -792,6 +792,17 @@ def test_different_grids_are_told_apart(
         merge_channels([image, other])
 
 
+def test_a_scan_is_no_label_of_a_picture_nor_the_other_way_round(tmp_path: Path) -> None:
+    scan = read_image(saved(nib.Nifti1Image(np.zeros((5, 4, 1), np.uint8), np.eye(4)), tmp_path, "scan.nii"))
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "picture.png")
+    picture = read_image(tmp_path / "picture.png")
+    for image, label, kind in ((picture, scan, "a scan"), (scan, picture, "a picture")):
+        assert image.shape == label.shape
+        with pytest.raises(GeometryError, match=f"cannot be laid on {image.path.name}") as caught:
+            same_grid(image, label)
+        assert caught.value.path == label.path and str(caught.value.found).startswith(kind)
+
+
 def test_rounding_in_a_header_is_no_other_grid(tmp_path: Path) -> None:
     rounded = np.round(oblique(), 4)
     image = read_image(saved(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), oblique()), tmp_path, "image.nii"))

@@ -464,3 +464,58 @@ def test_labels_that_are_not_to_be_had(present: Iterable[str], given: str, probl
     touch(tmp_path, present)
     with pytest.raises(LayoutError, match=problem):
         find_labels(tmp_path / given)
+
+
+# --- what is easily taken for something else -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ({"liver": 0, "spleen": 1}, "0: liver"),
+        ({"spleen": 1, "background": 255}, "255: background"),
+        ({"0": "liver", "1": "Background"}, "0: liver, 1: Background"),
+    ],
+)
+def test_0_is_the_background_and_nothing_else_is(labels: dict[str, Any], found: str, tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match="0 is the background") as caught:
+        find_training_cases(nnunet(tmp_path, labels=labels))
+    assert caught.value.found == found
+
+
+@pytest.mark.parametrize("name", ["background", "Clear Label", "BG", "void"])
+def test_names_of_the_background(name: str, tmp_path: Path) -> None:
+    assert find_training_cases(nnunet(tmp_path, labels={name: 0, "liver": 1})).class_names == {1: "liver"}
+
+
+def test_254_classes_are_the_most(tmp_path: Path) -> None:
+    labels = {f"part {i}": i for i in range(1, 256)}
+    with pytest.raises(LayoutError, match="255 classes"):
+        find_training_cases(nnunet(tmp_path, labels=labels))
+    del labels["part 255"]
+    assert len(find_training_cases(nnunet(tmp_path, labels=labels)).class_names) == 254
+
+
+def test_dataset_json_of_the_training_part_counts(tmp_path: Path) -> None:
+    touch(tmp_path, ("train/images/a.png", "train/labels/a.png"))
+    facts(tmp_path / "train", labels={"background": 0, "polyp": 1, "ignore": 2}, channel_names={"0": "endoscopy"})
+    dataset = find_training_cases(tmp_path)
+    assert (dataset.class_names, dataset.channel_names) == ({1: "polyp", 2: "ignore"}, ("endoscopy",))
+
+
+def test_more_than_eight_channels_where_they_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, (f"imagesTr/{name}_{i:04d}.nii.gz" for name in "ab" for i in range(9)))
+    touch(tmp_path, ("labelsTr/a.nii.gz", "labelsTr/b.nii.gz"))
+    facts(tmp_path, labels=LABELS, channel_names={str(i): f"echo {i}" for i in range(9)})
+    assert [len(case.images) for case in find_training_cases(tmp_path).cases] == [9, 9]
+
+
+def test_an_empty_folder_of_labels_does_not_hide_the_masks(tmp_path: Path) -> None:
+    touch(tmp_path, ("images/a.png", "labels/a.txt", "masks/a.png"))
+    assert find_training_cases(tmp_path).cases[0].label == tmp_path / "masks/a.png"
+
+
+def test_folders_among_the_images_are_told_to_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, ("images/a.png", "labels/a.png", "images/p2/b.png", "images/notes/b.txt"))
+    assert names(find_training_cases(tmp_path).cases) == ["a"]
+    assert "what lies in folders of it is left out: p2" in caplog.text

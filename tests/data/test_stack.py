@@ -70,7 +70,7 @@ def test_micrometres_of_imagej(unit: str, tmp_path: Path) -> None:
     assert mask.spacing == volume.spacing
 
 
-@pytest.mark.parametrize("metadata", [{"unit": "pixel", "spacing": 2}, {"unit": "mm"}, {"spacing": 2}])
+@pytest.mark.parametrize("metadata", [{"unit": "pixel", "spacing": 2}, {"spacing": 2}])
 def test_half_a_voxel_size_is_none_and_a_note_says_so(
     metadata: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -78,6 +78,13 @@ def test_half_a_voxel_size_is_none_and_a_note_says_so(
     with caplog.at_level(logging.INFO, "masg_sam"):
         assert read_image(tmp_path / "a.tif").spacing == (1, 1, 1)
     assert "without a voxel size; 1 mm is taken" in caplog.text
+
+
+def test_imagej_leaves_out_a_distance_of_one_unit(tmp_path: Path) -> None:
+    stack(tmp_path / "a.tif", **(IMAGEJ | {"metadata": {"axes": "ZYX", "unit": "mm"}}))
+    volume = read_image(tmp_path / "a.tif")
+    assert volume.spacing == pytest.approx((1, 0.25, 0.3))
+    assert read_label(write_label(PAGES, volume, tmp_path / "m.tif")).spacing == volume.spacing
 
 
 def test_stacks_of_pillow_of_colours_and_of_bits(tmp_path: Path) -> None:

@@ -86,6 +86,14 @@ def test_slices_lie_across_the_coarsest_axis(spacing: Spacing, plane: str) -> No
     assert plan_grid([scan((60, 60, 60), spacing)], Config()).plane == plane
 
 
+@pytest.mark.parametrize(
+    ("shape", "plane"), [((64, 64, 1), "sagittal"), ((64, 1, 64), "coronal"), ((1, 64, 64), "axial")]
+)
+def test_volumes_of_one_slice_are_cut_across_it(shape: tuple[int, int, int], plane: str) -> None:
+    grid = plan_grid([scan(shape, (1.0, 1.0, 1.0))] * 2 + [scan((64, 64, 64), (1.0, 1.0, 1.0))], Config())
+    assert grid.plane == plane and min(grid.size) >= 64
+
+
 def test_the_users_plane_and_size_stand() -> None:
     grid = plan_grid([scan((40, 60, 80), (5.0, 1.0, 2.0))], settings(data__plane="sagittal", data__size=320))
     assert grid.plane == "sagittal"

@@ -13,7 +13,20 @@ from masg_sam.files import read_json
 
 IGNORE = "ignore"  # nnU-Net's name for voxels that nobody labelled
 FILE = "dataset.json"
-MOST_VALUE, MOST_CLASSES = 2**16 - 1, 255  # what a mask file and our uint8 masks can hold
+MOST_VALUE, MOST_CLASSES = 2**16 - 1, 254  # what a mask file and our uint8 masks can hold, beside what is ignored
+BACKGROUND = (
+    "background",
+    "bg",
+    "clear label",
+    "unknown",
+    "void",
+    "none",
+    "nothing",
+    "empty",
+    "other",
+    "unlabeled",
+    "unlabelled",
+)
 WHOLE = re.compile(r"[0-9]{1,9}")
 
 
@@ -50,6 +63,7 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
         )
     names = _by_value(path, labels)
     _must_differ(path, names)
+    _must_keep_background(path, names)
     names.pop(0, None)
     count = sum(name.lower() != IGNORE for name in names.values())
     if not 1 <= count <= MOST_CLASSES:
@@ -59,6 +73,23 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
             expected=f"1 to {MOST_CLASSES}",
         )
     return dict(sorted(names.items()))
+
+
+def _must_keep_background(path: Path, names: Mapping[int, str]) -> None:
+    """Refuse a class at 0, which is the background in every label file, and a background that is elsewhere.
+
+    A table of BIDS may call 0 what it likes.
+    """
+    apart = {value: name for value, name in names.items() if (plain(name) in BACKGROUND) != (value == 0)}
+    wrong = {value: name for value, name in apart.items() if value == 0 or plain(name) == "background"}
+    if wrong and path.suffix == ".json":
+        raise LayoutError(
+            "0 is the background, and no other value is",
+            path=path,
+            found=", ".join(f"{value}: {name}" for value, name in wrong.items()),
+            expected='"background": 0, and classes from 1',
+            mend="number the classes from 1, in the labels too",
+        )
 
 
 def plain(name: str) -> str:
@@ -167,7 +198,7 @@ def _inside(folder: Path, name: str) -> Path:
         inside = False
     if not inside:
         raise LayoutError(
-            "a path leads out of the dataset, or nowhere",
+            "a link leads out of the dataset" if path.is_symlink() else "a path leads out of the dataset, or nowhere",
             path=folder / FILE,
             found=name,
             mend="copy the file into the dataset, and name it from there",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -68,8 +69,8 @@ def fit_intensity(cases: Iterable[tuple[Volume, np.ndarray]], modality: str) -> 
     """
     iterator = iter(cases)
     first = next(iterator)
-    if is_colour(first[0]):
-        return Intensity("colour")
+    if is_colour(first[0]):  # so are all others then, or they are grey pictures of three channels, and this one is dark
+        return Intensity("colour" if all(is_colour(volume) for volume, _ in iterator) else "scan")
     if not is_ct(modality):
         return Intensity("scan")
     return Intensity("curve", _fit_curves(chain([first], iterator)))
@@ -113,13 +114,27 @@ def _curve(values: np.ndarray) -> tuple[float, ...]:
     return tuple(np.interp(np.linspace(0, 1, KNOTS), level, grid).round(3).tolist())
 
 
+def thinned(channel: np.ndarray, most: int) -> np.ndarray:
+    """About so many voxels of a larger volume, evenly through it and through every slice.
+
+    The distance between two of them shares no factor with the sides of a slice, or they would all lie in a few columns.
+
+    Args:
+        channel: ``Z x Y x X``.
+        most: voxels.
+    """
+    stride, area = max(1, channel.size // most), math.prod(channel.shape[-2:])
+    while math.gcd(stride, area) > 1:
+        stride += 1
+    return channel.ravel()[::stride]
+
+
 def _own_range(channel: np.ndarray) -> np.ndarray:
     """Clip to the 0.5 and 99.5 percentile of what is not background, then standardise by the same voxels.
 
     Background stays apart from what is clipped, but no more than :data:`FARTHEST` deviations from the mean.
     """
-    stride = max(1, channel.size // MOST_VOXELS)
-    sample = channel.ravel()[::stride]
+    sample = thinned(channel, MOST_VOXELS)
     background, inside = _without_background(channel, sample)
     low, high = np.percentile(inside, (0.5, 99.5))
     inside = np.clip(inside, low, high)

@@ -158,7 +158,7 @@ def fit_label_map(labels: Iterable[Volume], class_names: Mapping[int, str]) -> t
         raise _not_classes(found)
     values = tuple(found.foreground)
     names = ("foreground",) if len(values) == 1 else tuple(f"class {value}" for value in values)
-    return LabelMap(values, names), []
+    return LabelMap(values, names), [_stray_note(values)] if _is_stray(values) else []
 
 
 @dataclass
@@ -256,6 +256,18 @@ def _grey_note(totals: Counter[int]) -> str:
     return (
         f"masks hold {len(totals)} grey values, as JPEG leaves them; {part:.1f} % of the pixels are neither "
         f"0 nor 255; {THRESHOLD} and above is the class"
+    )
+
+
+def _is_stray(values: Sequence[int]) -> bool:
+    """Whether 255 is beside other values, and no last one of classes that are drawn in even steps of grey."""
+    return values[-1] == 255 and values[0] * len(values) != 255
+
+
+def _stray_note(values: Sequence[int]) -> str:
+    return (
+        f"masks hold 255 beside {', '.join(map(str, values[:-1]))}, and each becomes a class: if some masks have 0 and "
+        '255, or 255 is what nobody labelled ("ignore" in dataset.json), or edges are grey, mend them first'
     )
 
 

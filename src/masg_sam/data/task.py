@@ -82,8 +82,18 @@ def describe_slices(task: Task) -> str:
     return "pictures" if task.pictures else ", ".join([task.plane, *task.across]) + " slices"
 
 
-def choose_plane(spacings: list[tuple[float, float, float]]) -> str:
-    """The plane of the finest in-plane resolution: across the coarsest axis, axial when nearly equal."""
+def choose_plane(shapes: list[tuple[int, int, int]], spacings: list[tuple[float, float, float]]) -> str:
+    """The plane of the finest in-plane resolution: across the coarsest axis, axial when nearly equal.
+
+    Volumes that are one voxel thick along an axis are slices across it, however thick.
+
+    Args:
+        shapes: of the volumes, ``Z, Y, X``.
+        spacings: mm along the same axes.
+    """
+    flat = (np.array(shapes) == 1).mean(0)
+    if flat.max() > 0.5:
+        return PLANES[int(flat.argmax())]
     median = np.median(np.array(spacings), axis=0)
     axis = int(median.argmax())
     return PLANES[axis] if median[axis] > 1.5 * np.delete(median, axis).max() else PLANES[0]

@@ -29,7 +29,7 @@ def write_check(check: TrainingCheck, out: Path) -> None:
 
 def _write_pictures(check: TrainingCheck, sound: list[CaseSummary], folder: Path) -> None:
     names = {case.name for case in sound}
-    axis = PLANES.index(choose_plane([case.spacing for case in sound]))
+    axis = PLANES.index(choose_plane([case.shape for case in sound], [case.spacing for case in sound]))
     for case in (case for case in check.dataset.cases if case.name in names):
         image, label = read_case(case)
         classes = check.label_map.encode_to_draw(label)

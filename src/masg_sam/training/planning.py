@@ -98,7 +98,8 @@ def plan_grid(cases: Sequence[CaseSummary], labels: Sequence[np.ndarray], config
         shapes = np.array([case.content or case.shape[1:] for case in cases])
         sides = longest * shapes / shapes.max(1, keepdims=True)
         return Grid(PLANES[0], 0.0, _canvas(sides))
-    plane = config.data.plane if config.data.plane != "auto" else choose_plane([c.spacing for c in cases])
+    best = choose_plane([case.shape for case in cases], [case.spacing for case in cases])
+    plane = best if config.data.plane == "auto" else config.data.plane
     axis = PLANES.index(plane)
     spacings = np.array([in_plane(case.spacing, axis) for case in cases])  # cases x 2, mm
     extents = _extents(cases, axis)

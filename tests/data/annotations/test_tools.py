@@ -234,6 +234,23 @@ def test_pictures_that_are_missing_of_another_size_or_twice_there(tmp_path: Path
         check_training(find_training_cases(tmp_path))
 
 
+def test_pictures_behind_a_link(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_coco(root)
+    (root / "images").rename(tmp_path / "elsewhere")
+    (root / "images").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(root)  # in a circle
+    assert [case.name for case in find_training_cases(root).cases] == ["a", "b"]
+
+
+def test_pictures_of_our_own_check_are_no_pictures_of_the_dataset(tmp_path: Path) -> None:
+    write_coco(tmp_path, folder="pics")
+    for out in (".", "checked"):
+        assert masg_sam("check", tmp_path, "--out", tmp_path / out).returncode == 0
+        assert (tmp_path / out / "pictures" / "a.png").exists()
+        assert [case.name for case in find_training_cases(tmp_path).cases] == ["a", "b"]
+
+
 def test_of_several_files_the_training_part_is_taken(tmp_path: Path) -> None:
     write_coco(tmp_path, "annotations/instances_val.json")
     write_coco(tmp_path, "annotations/instances_other.json")

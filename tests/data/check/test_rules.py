@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from masg_sam.data.check import CaseSummary, Finding
 from masg_sam.data.check.intensities import constant_images, far_ranges, hounsfield
-from masg_sam.data.check.sets import alike, far_spacing, label_findings
+from masg_sam.data.check.sets import alike, far_spacing, label_findings, unnamed_channels
 from masg_sam.data.labels import LabelMap
+from masg_sam.data.layouts import Dataset
 from masg_sam.errors import ImageError, LayoutError
 
 LIVER = LabelMap((1,), ("liver",))
@@ -41,6 +44,15 @@ def test_the_case_unlike_most_is_the_wrong_one() -> None:
     assert (finding.level, finding.case) == ("error", "a") and isinstance(finding.error, ImageError)
     assert finding.message == "a.nii.gz: another number of channels than b; found 3; expected 1"
     assert list(alike(named({"channels": 3}, {"channels": 3}))) == []
+
+
+def test_channels_that_are_named_and_not_there() -> None:
+    dataset = Dataset(Path(), "nnunet", (), {}, ("T1", "FLAIR"))
+    (finding,) = unnamed_channels(named({}, {}), dataset)
+    assert (finding.level, finding.case) == ("warning", None)
+    assert "names 2 channels (T1, FLAIR), and every image has 1" in finding.message
+    assert not list(unnamed_channels(named({"channels": 2}, {"channels": 2}), dataset))
+    assert not list(unnamed_channels(named({"channels": 3}), replace(dataset, channel_names=("endoscopy",))))
 
 
 def test_pictures_among_scans() -> None:

@@ -133,3 +133,26 @@ def test_what_is_no_label(tmp_path: Path) -> None:
     photo = dicom_files.save(dicom_files.picture(np.zeros((4, 5), np.uint8)), tmp_path / "photo.dcm")
     with pytest.raises(GeometryError, match="a picture has no place"):
         read_label(path, read_image(photo))
+
+
+@pytest.mark.parametrize("suffix", [".seg.dcm", ".rtstruct.dcm"])
+def test_a_structure_that_is_not_wanted_may_lie_anywhere(suffix: str, tmp_path: Path) -> None:
+    """A couch is drawn where the scan, cut to the patient, no longer reaches."""
+    whole = read_image(series(tmp_path / "whole"))
+    drawn = np.zeros(whole.shape, np.uint8)
+    drawn[0], drawn[2, 1:4, 1:4] = 2, 1
+    write_label(drawn, whole, tmp_path / f"a{suffix}", {1: "Liver", 2: "Couch"})
+    cut = read_image(series(tmp_path / "whole"))
+    data, affine = cut.data[:, 1:], cut.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(data[0].transpose(2, 1, 0), np.diag([-1, -1, 1, 1]) @ affine), tmp_path / "cut.nii")
+    image = read_image(tmp_path / "cut.nii")
+    assert read_label(tmp_path / f"a{suffix}", image, {1: "liver"}).data.sum() == 9
+    with pytest.raises(GeometryError, match="Couch" if suffix == ".rtstruct.dcm" else "does not lie on the voxels"):
+        read_label(tmp_path / f"a{suffix}", image, {1: "liver", 2: "couch"})
+
+
+def test_structures_of_no_class_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    volume = read_image(series(tmp_path / "a"))
+    write_label(np.ones(volume.shape, np.uint8), volume, tmp_path / "a.seg.dcm", {1: "Liver_GTV"})
+    assert not read_label(tmp_path / "a.seg.dcm", volume, {1: "liver"}).data.any()
+    assert "a.seg.dcm: of no class: Liver_GTV; the classes are liver" in caplog.text

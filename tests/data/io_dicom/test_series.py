@@ -228,3 +228,13 @@ def test_a_slice_that_ends_in_its_header_is_not_left_out_in_silence(tmp_path: Pa
     last.write_bytes(last.read_bytes()[:length])
     with pytest.raises(ImageError, match="IM0004"):
         read_image(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 100])
+def test_a_slice_without_a_header_is_not_left_out_in_silence(tmp_path: Path, length: int) -> None:
+    write_series(tmp_path, slices(voxels()))
+    last = sorted(tmp_path.iterdir())[-1]
+    last.with_suffix(".dcm").write_bytes(last.read_bytes()[:length])
+    last.unlink()
+    with pytest.raises(ImageError, match=f"{last.name}.dcm: cannot be read"):
+        read_image(tmp_path)

@@ -40,6 +40,18 @@ def test_named_folders(root: str, tmp_path: Path) -> None:
     assert held_out(tmp_path) == {"test": [("b", 1, False)], "validation": [("c_0001", 1, True)]}
 
 
+def test_numbered_pictures_are_cases_as_in_training(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/a_000{i}.png" for i in range(3)), *(f"labels/a_000{i}.png" for i in range(3)))
+    touch(tmp_path, *(f"test/images/b_000{i}.png" for i in range(4)))
+    assert held_out(tmp_path) == {"test": [(f"b_000{i}", 1, False) for i in range(4)]}
+
+
+def test_numbered_channels_are_one_case_as_in_training(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a_0000.png", "images/a_0001.png", "labels/a.png")
+    touch(tmp_path, "val/images/b_0000.png", "val/images/b_0001.png")
+    assert held_out(tmp_path) == {"validation": [("b", 2, False)]}
+
+
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/b_0000.nii.gz")
     dataset, locked, listdir = find_training_cases(tmp_path), tmp_path / "imagesTs", os.listdir

@@ -142,8 +142,14 @@ def test_names_of_a_list_are_composed(tmp_path: Path) -> None:
     assert list(find_labels(path)[0]) == ["f\u00fcr"]
 
 
+def test_a_case_may_be_a_number(tmp_path: Path) -> None:
+    touch(tmp_path, *FILES)
+    path = jsn(tmp_path, [{"case": 7, "image": "p1/scan.nii.gz", "label": "p1/mask.nii.gz"}])
+    assert [case.name for case in find_training_cases(path).cases] == ["7"]
+
+
 @pytest.mark.parametrize(
-    "rows", [{}, [], [1], [{"label": "a"}], [{"image": []}], [{"image": 3}], [{"image": "a", "case": 1}]]
+    "rows", [{}, [], [1], [{"label": "a"}], [{"image": []}], [{"image": 3}], [{"image": "a", "case": 1.5}]]
 )
 def test_json_that_is_refused(rows: Any, tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="is no list of cases"):

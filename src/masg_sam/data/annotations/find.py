@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 SHEET = re.compile(r"annotations\.(json|xml)|_annotations\.coco\.json|instances.*\.json")
 EXPORTED = frozenset(("shapes", "annotations", "categories"))
 SHEET_FOLDERS = ("", "annotations", "images")
+WRITTEN, PICTURES = {"check.json", "run.json", "prediction.json"}, "pictures"  # by our own commands
 DRAWN_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "images", "image", "imgs", "img", "")
 
 
@@ -146,7 +147,8 @@ def _of_labelme(path: Path, files: Iterable[Path]) -> Sheet:
 class _Places:
     """The pictures of a folder and of those in it, by what an annotation file may call them.
 
-    Nothing else is ever opened: a name in a file is only looked up.
+    Nothing else is ever opened: a name in a file is only looked up. Pictures that were drawn by ``check``, ``train`` or
+    ``predict`` are none.
 
     Args:
         root: the folder.
@@ -156,9 +158,17 @@ class _Places:
     def __init__(self, root: Path, usual: bool = False) -> None:
         self.root = root
         self.named: dict[str, list[tuple[str, ...]]] = {}  # by the last part, with and without its ending
-        for folder, inner, names in os.walk(root):
+        seen: set[str] = set()
+        for folder, inner, names in os.walk(root, followlinks=True):
+            ours = not WRITTEN.isdisjoint(names)
+            if (real := os.path.realpath(folder)) in seen or (ours and Path(folder) != root):
+                inner.clear()
+                continue
+            seen.add(real)
             inner[:] = sorted(
-                name for name in inner if not name.startswith(".") and (not usual or name in DRAWN_FOLDERS)
+                name
+                for name in inner
+                if not name.startswith(".") and not (ours and name == PICTURES) and (not usual or name in DRAWN_FOLDERS)
             )
             for name in sorted(names):
                 if SUFFIXES.get(suffix_of(Path(name)) or "") == "picture" and not name.startswith("."):

@@ -11,7 +11,7 @@ import numpy as np
 from masg_sam.data.check.cases import CaseSummary, look_at, read_case, sum_up
 from masg_sam.data.check.findings import LEVELS, Finding, note
 from masg_sam.data.check.intensities import AIR_PART, constant_images, far_ranges, hounsfield
-from masg_sam.data.check.sets import alike, far_spacing, label_findings
+from masg_sam.data.check.sets import alike, far_spacing, label_findings, unnamed_channels
 from masg_sam.data.check.splits import Twins
 from masg_sam.data.intensity import is_ct
 from masg_sam.data.labels import LabelMap, count_values, fit_label_map
@@ -83,7 +83,12 @@ def examine(dataset: Dataset) -> TrainingCheck:
     check = TrainingCheck(dataset, label_map, cases)
     sound = [case for case in cases if case.name not in survey.broken]
     findings += [*survey.errors, *survey.twins.findings, *survey.twins.held_out(dataset)]
-    findings += [*alike(cases), *label_findings(sound, label_map), *far_spacing(cases)]
+    findings += [
+        *alike(cases),
+        *unnamed_channels(cases, dataset),
+        *label_findings(sound, label_map),
+        *far_spacing(cases),
+    ]
     findings += [*constant_images(cases), *far_ranges(cases)]
     if is_ct(guess_modality(dataset, check)):
         findings += hounsfield(cases)

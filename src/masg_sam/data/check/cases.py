@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from masg_sam.data.borders import content_box, is_colour
+from masg_sam.data.intensity import thinned
 from masg_sam.data.io import label_on_grid, merge_channels, read_image, read_label
 from masg_sam.data.layouts import Case, fault_of
 from masg_sam.data.volume import Volume
@@ -142,6 +143,5 @@ def digest(image: Volume) -> str:
 
 
 def _range(channel: np.ndarray) -> tuple[float, float]:
-    voxels = channel.ravel()[:: max(1, channel.size // SAMPLED)]
-    low, high = np.percentile(voxels, (1, 99))
+    low, high = np.percentile(thinned(channel, SAMPLED), (1, 99))
     return float(low), float(high)

@@ -10,6 +10,7 @@ import numpy as np
 from masg_sam.data.check.cases import CaseSummary
 from masg_sam.data.check.findings import Finding, warning
 from masg_sam.data.labels import LabelMap
+from masg_sam.data.layouts import Dataset
 from masg_sam.errors import ImageError, LayoutError, few
 
 FAR_SPACING = 2  # times the median, or a part of it, before a warning is due
@@ -24,6 +25,14 @@ def alike(cases: Sequence[CaseSummary]) -> Iterator[Finding]:
         for case, value in zip(cases, values, strict=True):
             if value != usual:
                 yield _odd(case, cases[values.index(usual)])
+
+
+def unnamed_channels(cases: Sequence[CaseSummary], dataset: Dataset) -> Iterator[Finding]:
+    """A warning where ``dataset.json`` names more channels than any image has."""
+    most, names = max((case.channels for case in cases), default=0), dataset.channel_names
+    if 0 < most < len(names):
+        message = f"dataset.json names {len(names)} channels ({few(names)}), and every image has {most}"
+        yield warning(None, message, "add the files of the other channels (_0001, ...), or take their names out")
 
 
 def label_findings(cases: Sequence[CaseSummary], label_map: LabelMap) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from masg_sam.data.convert.source import (
 )
 from masg_sam.data.dataset_json import FILE
 from masg_sam.data.io import label_path, suffix_of
+from masg_sam.data.io.kinds import format_of
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.layouts import Case
 
@@ -108,7 +109,7 @@ class Decathlon:
 
 
 class Folders:
-    """images/ and labels/, the test and validation cases in test/ and val/; formats as they are."""
+    """images/ and labels/, the test and validation cases in test/ and val/; formats as they are, but no DICOM."""
 
     parts: tuple[str, ...] = tuple(FOLDERS)
 
@@ -118,11 +119,14 @@ class Folders:
     def suffix(self, path: Path) -> str:
         """The file's own, if it holds all of the image."""
         own = suffix_of(path)
-        return own if own and own not in TWO_FILES and path.is_file() else self.source.usual_suffix
+        kept = own and own not in TWO_FILES and format_of(path) != "dicom" and path.is_file()
+        return own if own and kept else self.source.usual_suffix
 
     def images(self, part: str, case: Case) -> list[str]:
         """The name of the case, or with several files that name and a number."""
-        return [f"{FOLDERS[part]}images/{name}" for name in numbered(case.name, len(case.images))]
+        kept = all(self.suffix(path) == suffix_of(path) for path in case.images)
+        count = len(case.images) if kept else file_count(self.source, case)
+        return [f"{FOLDERS[part]}images/{name}" for name in numbered(case.name, count)]
 
     def label(self, part: str, case: Case) -> str:
         """By the name of the case."""

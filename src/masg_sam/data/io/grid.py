@@ -38,10 +38,12 @@ def same_grid(image: Volume, other: Volume) -> None:
 
     Raises:
         GeometryError: shapes differ, spacings by more than a thousandth of a voxel, or corners by more than
-            a hundredth of one and 1e-3 mm. Pictures have no more than a shape.
+            a hundredth of one and 1e-3 mm; or one is a picture, which has no more than a shape, and one is a scan.
     """
     _same_shape(image, other)
     if image.affine is None or other.affine is None:
+        if image.affine is not other.affine:
+            raise _other_kind(image, other)
         return
     voxel = min(image.spacing)
     if np.abs(np.subtract(image.spacing, other.spacing)).max() > TOLERANCE * voxel:
@@ -127,6 +129,18 @@ def _corners_apart(affine: np.ndarray, other: np.ndarray, shape: tuple[int, int,
 
 def _apart(problem: str, image: Volume, other: Volume, found: str, expected: str) -> GeometryError:
     return GeometryError(f"{problem} {image.path.name}", path=other.path, found=found, expected=expected, mend=MEND)
+
+
+def _other_kind(image: Volume, other: Volume) -> GeometryError:
+    """Rows and columns of a picture do not say which axes of a scan they are, nor in which direction they run."""
+    kinds = ["a picture" if volume.affine is None else "a scan, which says where it lies" for volume in (other, image)]
+    return GeometryError(
+        f"cannot be laid on {image.path.name}",
+        path=other.path,
+        found=kinds[0],
+        expected=f"{kinds[1]}, as the image is",
+        mend="save the label as the image is: PNG on pictures, NIfTI with the image's affine on scans",
+    )
 
 
 def _times(values: Sequence[float]) -> str:

@@ -90,14 +90,16 @@ def is_dicom_mark(start: bytes) -> bool:
 
 
 def dicom_files(folder: Path) -> Iterator[Path]:
-    """DICOM files of a folder and of those in it, with any ending or none; not hidden ones."""
+    """DICOM files of a folder and of those in it, with any ending or none; not hidden ones.
+
+    What ends in ``.dcm`` is one, whatever it holds: a slice that was cut short is not to be left out unnoticed.
+    """
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
-            if (
-                not name.startswith(".")
-                and SUFFIXES.get(suffix_of(path) or "", "dicom") == "dicom"
-                and is_dicom_file(path)
-            ):
+            suffix = suffix_of(path)
+            if name.startswith(".") or SUFFIXES.get(suffix or "", "dicom") != "dicom":
+                continue
+            if (suffix or "").endswith(".dcm") or is_dicom_file(path):
                 yield path

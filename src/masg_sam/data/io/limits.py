@@ -71,6 +71,9 @@ def must_be_one_volume(path: Path, shape: Sequence[int], channels: int | None = 
 
 def damaged(path: Path, error: BaseException, kind: str) -> ImageError:
     """The error for a file that a library could not read."""
+    if isinstance(error, PermissionError):
+        mend = "change its permissions"
+        return ImageError("may not be read", path=path, found=error.strerror, expected="a readable file", mend=mend)
     lines = str(error).strip().splitlines() or ["no detail"]
     return ImageError(
         f"cannot be read as {kind}",

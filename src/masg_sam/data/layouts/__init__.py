@@ -102,9 +102,14 @@ def _look_in(data: Path) -> Dataset:
     if pairs := training_pairs(facts, data):
         return Dataset(data, "msd", decathlon_cases(pairs), names, channel_names(facts))
     if (data / "imagesTr").is_dir() and (data / "labelsTr").is_dir():
-        cases = match(group_channels(images_in(data / "imagesTr")), data / "labelsTr", data / "imagesTr")
-        return Dataset(data, "nnunet", cases, names, channel_names(facts))
+        channels = channel_names(facts)
+        cases = match(
+            group_channels(images_in(data / "imagesTr"), most=len(channels)), data / "labelsTr", data / "imagesTr"
+        )
+        return Dataset(data, "nnunet", cases, names, channels)
     for root in (data, *(data / name for name in TRAINING)):
+        if own := read_dataset_json(root):
+            facts, names = own, _class_names(own, root)
         pair = folder_pair(root)
         if not (pair and readable(pair[1])) and root.is_dir() and (drawn := find_drawn(root, names)):
             cases = in_order([Case(case_name(image), (image,), label) for image, label in drawn.pairs])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -9,8 +10,9 @@ from pathlib import Path
 
 from masg_sam.data.io.kinds import READABLE_SUFFIXES, dicom_files, format_of, suffix_of
 from masg_sam.data.layouts.case import Case, case_name, in_order, natural
-from masg_sam.errors import LayoutError
+from masg_sam.errors import LayoutError, few
 
+log = logging.getLogger(__name__)
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 MOST_CHANNELS = 8  # more files than that with one name are numbered pictures, where nobody knows better
 LABEL_ENDINGS = ("_segmentation", "_mask", "_label", "_seg", "_gt")
@@ -20,6 +22,7 @@ IMAGE_FOLDERS, LABEL_FOLDERS = ("images", "image", "imgs", "img"), ("labels", "l
 def plain_cases(images: Path, labels: Path) -> tuple[Case, ...]:
     """Cases of plain folders. Where labels carry the same number at the end, it counts pictures and not channels."""
     files = images_in(images)
+    _tell_deeper(images)
     alone = [Case(case_name(file), (file,), None) for file in files]
     names = {case.name for case in alone}
     numbered = not names.isdisjoint(by_case(readable(labels), names))
@@ -57,25 +60,26 @@ def by_case(files: Iterable[Path], names: set[str]) -> dict[str, Path]:
     return found
 
 
-def group_channels(files: Sequence[Path], channels: int | None = None) -> list[Case]:
+def group_channels(files: Sequence[Path], channels: int | None = None, most: int = 0) -> list[Case]:
     """Files of one case together, where all names end in a channel number that counts from 0000.
 
     Args:
         files: of one folder, or from anywhere.
         channels: that a case is known to have: so many files, or all in one, are a case, and others are numbered
             pictures; where it is not known, more than eight are.
+        most: channels that a case may have, where that may be more than eight.
     """
     groups: dict[tuple[Path, str], list[tuple[int, Path]]] = {}
     for file in files:
         if found := CHANNEL.fullmatch(case_name(file)):
             groups.setdefault((file.parent, found["name"]), []).append((int(found["channel"]), file))
     count = sum(len(group) for group in groups.values())
-    most = max((len(group) for group in groups.values()), default=0)
+    longest = max((len(group) for group in groups.values()), default=0)
     from_zero = all(min(group)[0] == 0 for group in groups.values())
-    fit = most <= MOST_CHANNELS if channels is None else most in (1, channels)
+    fit = longest <= max(MOST_CHANNELS, most) if channels is None else longest in (1, channels)
     if count < len(files) or not from_zero or not fit:
         return [Case(case_name(file), (file,), None) for file in files]
-    return [_grouped(folder, name, sorted(group), most) for (folder, name), group in groups.items()]
+    return [_grouped(folder, name, sorted(group), longest) for (folder, name), group in groups.items()]
 
 
 def _grouped(folder: Path, name: str, group: Sequence[tuple[int, Path]], channels: int) -> Case:
@@ -107,9 +111,14 @@ def labels_folder(path: Path) -> Path:
 
 
 def folder_pair(root: Path) -> tuple[Path, Path] | None:
-    """``images/`` and ``labels/`` of a folder, by any of their names; ``None`` unless it has both."""
-    images, labels = (one_of(root, names) for names in (IMAGE_FOLDERS, LABEL_FOLDERS))
-    return (images, labels) if images and labels else None
+    """``images/`` and ``labels/`` of a folder, by any of their names; ``None`` unless it has both.
+
+    Of several for labels, the first that holds some.
+    """
+    images, labels = one_of(root, IMAGE_FOLDERS), [root / name for name in LABEL_FOLDERS if (root / name).is_dir()]
+    if images is None or not labels:
+        return None
+    return images, next((folder for folder in labels if readable(folder)), labels[0])
 
 
 def one_of(root: Path, names: Iterable[str]) -> Path | None:
@@ -134,6 +143,14 @@ def images_in(folder: Path) -> list[Path]:
     if whole is not None:
         found += [item for item in visible if item.is_dir() and next(dicom_files(item), None)]
     return sorted(found, key=lambda item: natural(item.name))
+
+
+def _tell_deeper(folder: Path) -> None:
+    """Warn of folders of images among images, which are not looked into."""
+    inner = [item for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")]
+    left = sorted(item.name for item in inner if readable(item) and not next(dicom_files(item), None))
+    if left and readable(folder):
+        log.warning("%s: what lies in folders of it is left out: %s", folder, few(left))
 
 
 def _separate(dicom: Sequence[Path]) -> list[Path] | None:

@@ -35,7 +35,7 @@ def find_held_out(dataset: Dataset) -> dict[str, tuple[Case, ...]]:
     for part in NUMBERED:
         images, labels = _places(dataset, part)
         if images is not None and images_in(images):
-            cases = _cases(images, labels, dataset.layout)
+            cases = _cases(images, labels, dataset)
             found[part] = tuple(replace(case, channels=dataset.packed) for case in cases)
     return found
 
@@ -51,10 +51,14 @@ def _places(dataset: Dataset, part: str) -> tuple[Path | None, Path | None]:
     return (None, None) if base is None else (one_of(base, IMAGE_FOLDERS), one_of(base, LABEL_FOLDERS))
 
 
-def _cases(images: Path, labels: Path | None, layout: str) -> tuple[Case, ...]:
-    if labels is None or not readable(labels):
-        return tuple(group_channels(images_in(images)))
-    found = (
-        plain_cases(images, labels) if layout == "folders" else match(group_channels(images_in(images)), labels, images)
-    )
+def _cases(images: Path, labels: Path | None, dataset: Dataset) -> tuple[Case, ...]:
+    """Those of a folder; in plain ones a case has as many files as in training."""
+    labels = labels if labels is not None and readable(labels) else None
+    if dataset.layout != "folders":
+        grouped = group_channels(images_in(images), most=dataset.packed)
+        found = grouped if labels is None else match(grouped, labels, images)
+    elif labels is None:
+        found = group_channels(images_in(images), len(dataset.cases[0].images))
+    else:
+        found = plain_cases(images, labels)
     return tuple(case for case in found if case.images)

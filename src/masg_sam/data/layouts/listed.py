@@ -60,6 +60,7 @@ def read_list(path: Path) -> tuple[Case, ...]:
 
 def _case(path: Path, number: int, row: Mapping[str, Any]) -> Case:
     images, label, case = (row.get(column) for column in COLUMNS)
+    case = str(case) if isinstance(case, int) else case
     names = images if isinstance(images, list) else [images]
     texts = [*names, *(entry for entry in (label, case) if entry)]
     if not names or not all(isinstance(text, str) and text.strip() for text in texts):

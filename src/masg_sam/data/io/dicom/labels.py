@@ -19,7 +19,7 @@ from masg_sam.data.io.dicom.painting import Canvas
 from masg_sam.data.io.dicom.rtstruct import region_masks, region_names
 from masg_sam.data.io.dicom.segmentation import segment_labels, segment_masks
 from masg_sam.data.volume import Volume
-from masg_sam.errors import GeometryError
+from masg_sam.errors import GeometryError, few
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +47,17 @@ def read_structures(path: Path, like: Volume | None, names: Mapping[int, str] | 
     _must_share_space(path, dataset, like)
     own = _names(dataset)
     values = {number: number for number in own} if names is None else _values(own, names)
+    if own and not values:
+        log.warning(
+            "%s: of no class: %s; the classes are %s", path, few([*own.values()]), few([*(names or {}).values()])
+        )
     masks = segment_masks if is_segmentation(dataset) else region_masks
     voxels = np.zeros(canvas.shape, np.uint16 if max(values.values(), default=0) > 255 else np.uint8)
     covered = 0
-    for number, mask in masks(dataset, canvas, path):
-        value = values.get(number)
-        if value is not None:
-            covered += int((mask & ~np.isin(voxels, (0, value))).sum())
-            voxels[mask] = np.maximum(voxels[mask], value)
+    for number, mask in masks(dataset, canvas, path, values.keys()):
+        value = values[number]
+        covered += int((mask & ~np.isin(voxels, (0, value))).sum())
+        voxels[mask] = np.maximum(voxels[mask], value)
     if covered:
         log.warning("%s: %d voxels belong to several structures; that of the higher value counts", path, covered)
     data = np.ascontiguousarray(canvas.to_ours(voxels))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -58,7 +58,9 @@ def region_names(dataset: Dataset) -> dict[int, str]:
     return {int(item.ROINumber): str(item.get("ROIName") or f"region {item.ROINumber}") for item in regions}
 
 
-def region_masks(dataset: Dataset, canvas: Canvas, path: Path) -> Iterator[tuple[int, np.ndarray]]:
+def region_masks(
+    dataset: Dataset, canvas: Canvas, path: Path, wanted: Container[int]
+) -> Iterator[tuple[int, np.ndarray]]:
     """The regions as they lie on an image: voxels whose centres lie in an odd number of contours of their slice.
 
     Points and open lines mark no voxels.
@@ -67,6 +69,7 @@ def region_masks(dataset: Dataset, canvas: Canvas, path: Path) -> Iterator[tuple
         dataset: the structure set.
         canvas: grid of the image.
         path: of the structure set, for messages.
+        wanted: numbers of the regions to look at; the others may lie anywhere.
 
     Yields:
         Region number, and its mask ``x x y x z`` of the canvas.
@@ -78,23 +81,25 @@ def region_masks(dataset: Dataset, canvas: Canvas, path: Path) -> Iterator[tuple
     with reading(path):
         by_number = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence") or []}
         names = region_names(dataset)
-    for number in names:
+    for number in (number for number in names if number in wanted):
         with reading(path):
             contours = by_number.get(number, Dataset()).get("ContourSequence") or []
-            mask = _region(contours, canvas, path)
+            mask = _region(contours, canvas, path, names[number])
         yield number, mask
 
 
-def _region(contours: Iterable[Dataset], canvas: Canvas, path: Path) -> np.ndarray:
+def _region(contours: Iterable[Dataset], canvas: Canvas, path: Path, name: str) -> np.ndarray:
     mask = canvas.empty()
     closed = [item for item in contours if item.ContourGeometricType in (CLOSED, CLOSED_XOR)]
-    for (axis, place), polygons in _by_slice(closed, canvas, path).items():
+    for (axis, place), polygons in _by_slice(closed, canvas, path, name).items():
         plane = np.moveaxis(mask, axis, 0)[place]
         plane ^= mask_of([polygon[:, ::-1] for polygon in polygons], plane.shape)
     return mask
 
 
-def _by_slice(contours: list[Dataset], canvas: Canvas, path: Path) -> dict[tuple[int, int], list[np.ndarray]]:
+def _by_slice(
+    contours: list[Dataset], canvas: Canvas, path: Path, name: str
+) -> dict[tuple[int, int], list[np.ndarray]]:
     """Polygons of each axis and slice across it, by the two other axes."""
     found: dict[tuple[int, int], list[np.ndarray]] = {}
     for contour in contours:
@@ -103,11 +108,11 @@ def _by_slice(contours: list[Dataset], canvas: Canvas, path: Path) -> dict[tuple
         place = round(float(points[:, axis].mean()))
         if np.abs(points[:, axis] - place).max() > OFF or not 0 <= place < canvas.shape[axis]:
             raise GeometryError(
-                f"a contour lies on no slice of {canvas.path.name}",
+                f"a contour of {name} lies on no slice of {canvas.path.name}",
                 path=path,
                 found=f"slice {points[:, axis].mean():.2f}, counted from 0",
                 expected=f"whole numbers up to {canvas.shape[axis] - 1}",
-                mend="take the series it was drawn on",
+                mend="take the series it was drawn on; with classes named in dataset.json, others are left out",
             )
         found.setdefault((axis, place), []).append(np.delete(points, axis, axis=1))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 import highdicom as hd
@@ -75,13 +75,16 @@ def segment_labels(dataset: Dataset) -> dict[int, str]:
     }
 
 
-def segment_masks(dataset: Dataset, canvas: Canvas, path: Path) -> Iterator[tuple[int, np.ndarray]]:
+def segment_masks(
+    dataset: Dataset, canvas: Canvas, path: Path, wanted: Container[int]
+) -> Iterator[tuple[int, np.ndarray]]:
     """The segments as they lie on an image.
 
     Args:
         dataset: with its voxels.
         canvas: grid of the image.
         path: of the segmentation, for messages.
+        wanted: numbers of the segments to look at; the others may lie anywhere.
 
     Yields:
         Segment number, and its mask ``x x y x z`` of the canvas.
@@ -96,7 +99,7 @@ def segment_masks(dataset: Dataset, canvas: Canvas, path: Path) -> Iterator[tupl
         pixels = dataset.pixel_array.reshape(shape)
         frames = [_segment_of(dataset, number) for number in range(len(pixels))]
         labels = segment_labels(dataset)
-    for segment in labels:
+    for segment in (number for number in labels if number in wanted):
         mask = canvas.empty()
         with reading(path):
             for number in range(len(pixels)):
