@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from masg_sam.data.io import read_image
 from masg_sam.data.layouts import Case, find_images, find_labels, find_training_cases
-from masg_sam.errors import LayoutError
+from masg_sam.errors import ImageError, LayoutError
 
 LABELS = {"background": 0, "liver": 1, "spleen": 2}
 
@@ -519,3 +520,15 @@ def test_folders_among_the_images_are_told_to_be_left_out(tmp_path: Path, caplog
     touch(tmp_path, ("images/a.png", "labels/a.png", "images/p2/b.png", "images/notes/b.txt"))
     assert names(find_training_cases(tmp_path).cases) == ["a"]
     assert "what lies in folders of it is left out: p2" in caplog.text
+
+
+@pytest.mark.parametrize("missing", ["images/a.png", "labels/a.png"])
+def test_a_link_to_nothing_is_told_as_such(missing: str, tmp_path: Path) -> None:
+    """Datalad and git-annex leave links to files that were not fetched."""
+    touch(tmp_path, {"images/a.png", "labels/a.png"} - {missing})
+    (tmp_path / missing).parent.mkdir()
+    (tmp_path / missing).symlink_to("../.git/annex/objects/x.png")
+    (case,) = find_training_cases(tmp_path).cases
+    with pytest.raises(ImageError, match="a link to nothing") as caught:
+        read_image(next(path for path in (*case.images, tmp_path / missing) if path.is_symlink()))
+    assert caught.value.found == "../.git/annex/objects/x.png" and "datalad get" in str(caught.value.mend)

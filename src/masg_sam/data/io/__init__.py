@@ -8,6 +8,7 @@ with a file becomes a typed error that names it.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -284,8 +285,7 @@ def same_file_axes(volume: Volume, other: Volume) -> bool:
 
 
 def _read(path: Path, label: bool = False, channels: int | None = 1) -> Volume:
-    if not is_there(path):
-        raise ImageError("no such file", path=path, mend="check the path")
+    _must_be_there(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ImageError("neither a file nor a folder", path=path, found="a device or a pipe", mend="copy it to a file")
     kind = format_of(path)
@@ -300,6 +300,19 @@ def _read(path: Path, label: bool = False, channels: int | None = 1) -> Volume:
     if path.is_file() and path.stat().st_size == 0:
         raise ImageError("file is empty", path=path, found="0 bytes", mend="copy or export it again")
     return _format(kind).read(path, label=label, channels=channels)
+
+
+def _must_be_there(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise ImageError(
+            "a link to nothing",
+            path=path,
+            found=os.readlink(path),
+            expected="a link to a file that is there",
+            mend="fetch the file (datalad get, git annex get), or copy it there",
+        )
+    if not is_there(path):
+        raise ImageError("no such file", path=path, mend="check the path")
 
 
 def _write(mask: np.ndarray, like: Volume, path: Path, names: Mapping[int, str] | None) -> None:

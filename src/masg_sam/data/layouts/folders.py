@@ -135,7 +135,7 @@ def readable(folder: Path) -> list[Path]:
 def images_in(folder: Path) -> list[Path]:
     """Images in natural order: files, archives, and folders of DICOM; the folder itself where it is a series."""
     visible = [item for item in folder.iterdir() if not item.name.startswith(".")]
-    files = [item for item in visible if item.is_file()]
+    files = [item for item in visible if item.is_file() or (item.is_symlink() and not item.exists())]
     dicom = [item for item in files if format_of(item) == "dicom" and suffix_of(item) != ".zip"]
     found = [item for item in files if suffix_of(item) and item not in dicom]
     whole = _separate(dicom)
