@@ -28,6 +28,7 @@ def test_a_recipe_keeps_defaults_for_what_it_leaves_out(tmp_path: Path) -> None:
     assert (config.training.steps, config.training.lr, config.data.plane) == (300, 2e-3, "coronal")
     assert config.model == Config().model and config.training.seed == 0
     assert load_config(recipe(tmp_path, "# nothing yet\n")) == Config()
+    assert load_config(recipe(tmp_path, "training:\n  # steps: 300\ndata:\n  size: 64\n")).data.size == 64
 
 
 def test_settings_are_not_shared_between_configurations() -> None:
@@ -122,6 +123,8 @@ def test_override_leaves_the_original() -> None:
         ("data.planes", True),
         ("training.lr", -1),
         ("training.ema", 1.0),
+        ("training.seed", 2**63),
+        ("data.pixel", float("inf")),
         ("data.size", 100),
         ("data.size", 16),
         ("data.plane", "oblique"),

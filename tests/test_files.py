@@ -11,7 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 from masg_sam.errors import LayoutError, OutputError, WriteError
-from masg_sam.files import append_text, folder_moved_into_place, moved_into_place, read_json, write_text
+from masg_sam.files import (
+    append_text,
+    folder_moved_into_place,
+    moved_into_place,
+    must_be_folder,
+    read_json,
+    write_text,
+)
 
 
 def test_text_is_written_with_its_folder_and_the_usual_permissions(tmp_path: Path) -> None:
@@ -134,3 +141,17 @@ def test_text_is_added_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.M
     assert path.read_text(encoding="utf-8") == "one\nzwölf\n"
     with pytest.raises(WriteError):
         append_text(tmp_path / "nowhere" / "lines", "one\n")
+
+
+def test_where_a_folder_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").symlink_to("nowhere")
+    for place in ("", "new", "new/deeper"):
+        must_be_folder(tmp_path / place)
+    for place in ("file", "file/new/deeper", "broken"):
+        with pytest.raises(OutputError, match="not a folder"):
+            must_be_folder(tmp_path / place)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(WriteError, match="Permission denied"):
+        must_be_folder(tmp_path / "new")
+    assert not (tmp_path / "new").exists()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,7 +214,22 @@ def test_only_a_mask_of_the_case_is_removed(
     list(untrained.predict(scans[0], masks, mask_format="nrrd"))
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == before | {masks / "scan0.nrrd"}
     kept = (masks / "predictions.jsonl").read_text().splitlines()
-    assert kept[:2] == lines[1:] and json.loads(kept[2])["file"] == "scan0.nrrd"
+    assert [json.loads(line)["file"] for line in kept] == ["scan0.nrrd"]  # damaged lines go
+
+
+@pytest.mark.parametrize("torn", ['{"case": "scan1", "fi', '{"case": "scan1", "file": "scan1.nii.gz"}'])
+def test_a_line_that_was_cut_short_spoils_no_other(
+    torn: str, untrained: MasgSam, scans: list[Path], tmp_path: Path
+) -> None:
+    masks = tmp_path / "masks"
+    list(untrained.predict(scans[0], masks))
+    with open(masks / "predictions.jsonl", "a", encoding="utf-8") as file:
+        file.write(torn)
+    extra = tmp_path / "scan2.nii.gz"
+    shutil.copy(scans[0], extra)
+    list(untrained.predict([scans[1], extra], masks))
+    kept = [json.loads(line)["case"] for line in (masks / "predictions.jsonl").read_text().splitlines()]
+    assert kept == ["scan0", "scan1", "scan2"]
 
 
 def test_masks_replace_nothing_that_was_not_predicted(trained: tuple[MasgSam, Path], tmp_path: Path) -> None:

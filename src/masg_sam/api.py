@@ -275,8 +275,9 @@ def report(
         ConfigError: a tolerance that is no distance.
     """
     from masg_sam.reports.gather import Limits, gather
-    from masg_sam.reports.write import write_report
+    from masg_sam.reports.write import must_be_html, write_report
 
+    must_be_html(Path(out))
     known = None if labels is None else Path(labels)
     model = None if run is None else str(run)
     found = gather(Path(folder), known, model, Limits(cases, slices), device, tolerance_mm)

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from masg_sam.errors import ConfigError
 
 _CHECKED = ConfigDict(extra="forbid", validate_default=True)
+MOST_SEED = 2**63  # what a generator takes
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
 
@@ -156,7 +157,7 @@ class DataConfig(_Settings):
     ] = None
     pixel: Annotated[
         float | None,
-        Field(gt=0, description="side of an input pixel of a scan, mm; none: chosen"),
+        Field(gt=0, allow_inf_nan=False, description="side of an input pixel of a scan, mm; none: chosen"),
     ] = None
     modality: Annotated[
         str | None, Field(description="CT, MRI, endoscopy, ...; none: from dataset.json or the voxels")
@@ -191,7 +192,7 @@ class TrainingConfig(_Settings):
     weight_decay: Annotated[Weight, Field(description="AdamW weight decay")] = 0.01
     clip_norm: Annotated[float, Field(gt=0, description="largest gradient norm")] = 5.0
     ema: Annotated[float, Field(ge=0, lt=1, description="decay of the averaged weights")] = 0.99
-    seed: Annotated[int, Field(ge=0, description="seed of everything random")] = 0
+    seed: Annotated[int, Field(ge=0, lt=MOST_SEED, description="seed of everything random")] = 0
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Field(description="arithmetic of the network")] = (
         "auto"
     )
@@ -240,9 +241,17 @@ def from_dict(values: Mapping[str, Any], source: str | Path | None = None) -> Co
         ConfigError: an unknown name or a wrong value, named with its dotted path.
     """
     try:
-        return TypeAdapter(Config).validate_python(values)
+        return TypeAdapter(Config).validate_python(_without_empty(values))
     except ValidationError as error:
         raise _refusal(error, source) from error
+
+
+def _without_empty(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without sections of which every line is a comment."""
+    if not isinstance(values, dict):
+        return values
+    sections = {name.rpartition(".")[0].partition(".")[0] for name, _, _ in walk()}
+    return {key: value for key, value in values.items() if value is not None or key not in sections}
 
 
 def _refusal(error: ValidationError, source: str | Path | None = None) -> ConfigError:

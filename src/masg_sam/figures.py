@@ -1,13 +1,22 @@
-"""Box plots that all pictures share."""
+"""What all pictures share: box plots, and names as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from masg_sam.colours import ORANGE
+
+
+@contextmanager
+def names_as_they_are() -> Iterator[None]:
+    """A dollar sign in the name of a class or method is one, and no beginning of mathematics."""
+    with rc_context({"text.parse_math": False}):
+        yield
 
 
 def draw_box(axes: Axes, place: float, values: Sequence[float], colour: str, ink: str = "black") -> None:

@@ -102,13 +102,18 @@ def append_text(path: Path, text: str) -> None:
 
 
 def must_be_folder(path: Path) -> None:
-    """Refuse a place where no folder can be.
+    """Refuse a place where no folder can be, before there is anything to write.
 
     Raises:
-        OutputError: a file is there.
+        OutputError: a file is there, or above it.
+        WriteError: the folder, or the one that it would be made in, may not be written to.
     """
-    if path.exists() and not path.is_dir():
-        raise OutputError("not a folder", path=path, found="a file", mend="give --out another name")
+    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        mend = "give --out another name"
+        raise OutputError("not a folder", path=there, found="a file", expected="a folder, or nothing", mend=mend)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there)))
 
 
 def read_json(path: Path, kind: type[InputError] = InputError, mend: str = "mend or rewrite it") -> dict[str, Any]:

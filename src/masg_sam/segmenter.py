@@ -180,6 +180,7 @@ class MasgSam:
         self, cases: Sequence[Case], folder: Path, prompts_of: PromptsOf, pictures: bool, mask_format: str | None
     ) -> Iterator[CaseResult]:
         before = _predicted(folder / PREDICTIONS)
+        whole = _is_whole(folder / PREDICTIONS)
         failed: list[InputError] = []
         for case in cases:
             try:
@@ -192,7 +193,8 @@ class MasgSam:
                 failed.append(error)
                 continue
             _remove_mask(folder, before.get(case.name), result)
-            _record(folder / PREDICTIONS, result, again=case.name in before)
+            _record(folder / PREDICTIONS, result, again=case.name in before or not whole)
+            whole = True
             before[case.name] = result.file
             yield result
         if len(failed) == 1:
@@ -322,6 +324,12 @@ def _predicted(path: Path) -> dict[str, Any]:
     return {one["case"]: one.get("file") for one in found if isinstance(one.get("case"), str)}
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether no line of earlier predictions was cut short, as a crash may leave the last one."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return all(_line(line) for line in text.splitlines()) and text.endswith(("\n", "")[not text])
+
+
 def _line(text: str) -> dict[str, Any]:
     """A line of predictions; empty for one that is damaged."""
     try:
@@ -339,14 +347,14 @@ def _remove_mask(folder: Path, name: Any, result: CaseResult) -> None:
 
 
 def _record(path: Path, result: CaseResult, again: bool) -> None:
-    """Add a line; an older line of the same case goes.
+    """Add a line; with ``again``, older lines of the same case go, and damaged ones.
 
     Raises:
         WriteError: it cannot be written; the file is as it was.
     """
     if again:
         lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _line(line).get("case") != result.case]
+        kept = [line for line in lines if _line(line) and _line(line).get("case") != result.case]
         write_text(path, "".join(line + "\n" for line in [*kept, result.to_json()]))
     else:
         append_text(path, result.to_json() + "\n")

@@ -76,6 +76,10 @@ def test_a_path_with_an_equals_sign(tmp_path):
     assert name_methods([str(tmp_path / "lr=1")]) == {"lr=1": tmp_path / "lr=1"}
 
 
+def test_a_dot_in_the_name_of_a_folder_is_no_ending(tmp_path):
+    assert list(name_methods(["m_v1.0", "m_v1.1", "scores.json"])) == ["m_v1.0", "m_v1.1", "scores"]
+
+
 def test_two_methods_of_one_name():
     with pytest.raises(ConfigError, match="two methods of one name"):
         name_methods(["a=x", "a=y"])
@@ -134,3 +138,8 @@ def test_a_call_that_compares_nothing_evaluates_nothing(tmp_path: Path, monkeypa
     for methods in ({}, {"a": tmp_path}):
         with pytest.raises(InputError, match="nothing to compare"):
             api.compare(methods, tmp_path)
+
+
+def test_a_dollar_sign_in_a_name_is_drawn(tmp_path):
+    write_plot([compare({"a$_{1$": evaluation(0.1), "b": evaluation()}, "dice")], tmp_path / "p.png")
+    assert (tmp_path / "p.png").exists()

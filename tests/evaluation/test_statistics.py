@@ -45,3 +45,9 @@ def test_interval_leans_to_the_side_of_the_far_values():
 
 def test_interval_of_a_constant_is_a_point():
     assert statistics.bootstrap_interval([0.5] * 4) == (0.5, 0.5)
+
+
+def test_rounding_is_no_spread():
+    """0.9 and its next numbers are what one voxel of 0.9 mm comes to; BCa of them is no number."""
+    low, high = statistics.bootstrap_interval([0.9, 0.9000000000000004, 0.8999999999999999, 0.9])
+    assert low == high == pytest.approx(0.9)

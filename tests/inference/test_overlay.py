@@ -125,3 +125,8 @@ def test_a_place_that_cannot_be_written_is_a_typed_error(tmp_path: Path) -> None
     mask = np.ones((1, 4, 4), np.uint8)
     with pytest.raises(OutputError, match="cannot be written"):
         write_overlay(make_volume(np.zeros((1, 1, 4, 4))), {"prediction": mask}, ["a"], tmp_path / "file" / "a.png")
+
+
+def test_a_dollar_sign_is_no_mathematics(tmp_path: Path) -> None:
+    write_overlay(make_volume(np.zeros((1, 12, 40, 30))), {"$m_{1$": ball()}, ["T$_{1$ core", "b"], tmp_path / "a.png")
+    assert (tmp_path / "a.png").exists()

@@ -415,3 +415,14 @@ def test_a_view_is_put_back_where_it_came_from(make_task: Make, shape: tuple[int
         task = make_task(2, intensity=Unchanged("scan"), size=shape, mirror=mirror, reach=0)
         found[mirror] = next(Predictor(Threshold(1), task)._probabilities(volume(data), np.float32(data), task))
     assert torch.allclose(found[True], found[False], atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_voxels_that_are_far_too_large_are_refused(axis: int, make_task: Make) -> None:
+    """As with a header in another unit: 60 voxels of 500 mm are 30000 pixels of 1 mm, in a plane or across it."""
+    across = {"coronal": (64, 64)} if axis == 0 else {}
+    spacing = (500.0, 1.0, 1.0) if axis == 0 else (1.0, 500.0, 1.0)
+    network = Threshold()
+    with pytest.raises(ImageError, match="30016 pixels at the model's pixel size") as caught:
+        Predictor(network, make_task(across=across)).segment(volume(np.zeros((1, 60, 60, 30)), spacing))  # type: ignore[arg-type]
+    assert "500" in str(caught.value.found) and network.batches == []

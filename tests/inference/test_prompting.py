@@ -116,6 +116,9 @@ def test_rough_masks_of_a_class_are_taken_together(book: Callable[..., PromptBoo
         (Click((0, -1, 0), "organ 1"), "outside the volume"),
         (Box((0, 1, 1), (1, 5, 5), "organ 1"), "several slices"),
         (Box((0, 1, 1), (0, 5, 50), "organ 1"), "outside the volume"),
+        (Click((1.4, 3, 5), "organ 1"), "no voxel"),
+        (Click((3, 5), "organ 1"), "no voxel"),
+        (Box((1.5, 1, 1), (1.5, 5, 5), "organ 1"), "no voxel"),
         (RoughMask(np.zeros((4, 10, 21)), "organ 1"), "another shape"),
     ],
 )

@@ -19,6 +19,10 @@ from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import build_sam
 
 
+class ProxyError(Exception):
+    """Of the hub's client, which is no OSError."""
+
+
 def test_what_the_cache_has_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
@@ -70,6 +74,20 @@ def test_a_download_that_fails_becomes_advice(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(WeightsError) as caught:
         hub.fetch_file("owner/name", "model.bin")
     assert caught.value.found == "disk full"
+
+
+@pytest.mark.parametrize("error", [ProxyError("403 Forbidden"), ValueError("Expecting value"), TypeError("no list")])
+def test_answers_that_are_none_of_a_hub(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses, a login page, an answer of another service."""
+
+    def download(*_: object, local_files_only: bool, **__: object) -> str:
+        raise LocalEntryNotFoundError("no") if local_files_only else error
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    with pytest.raises(WeightsError, match="could not be fetched") as caught:
+        hub.fetch_file("owner/name", "model.bin")
+    assert caught.value.found == str(error) and "proxy" in caught.value.mend
 
 
 def test_an_error_without_words_is_still_typed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,27 @@ def test_of_masks_whose_images_and_model_are_gone(masks, run, data):
     assert report.scores
 
 
+def test_one_bad_case_does_not_end_the_report(masks, data):
+    """One image is damaged, one is another scan by now, one mask is gone, one is as it was."""
+    lines = (masks / "predictions.jsonl").read_text()
+    image = data / "imagesTs" / "case0_0000.nii.gz"
+    for name in ("damaged", "other", "maskless"):
+        copy = image.with_name(f"{name}_0000.nii.gz")
+        shutil.copy(image, copy)
+        shutil.copy(masks / "case0.nii.gz", masks / f"{name}.nii.gz")
+        lines += json.dumps(json.loads(lines.splitlines()[0]) | {"case": name, "images": [str(copy)]}) + "\n"
+    (masks / "predictions.jsonl").write_text(lines)
+    damaged = image.with_name("damaged_0000.nii.gz")
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    write_scan(image.with_name("other_0000.nii.gz"), np.zeros((4, 5, 6), np.float32))
+    (masks / "maskless.nii.gz").unlink()
+    report = gather(masks, device="cpu")
+    assert [case.name for case in report.pictures] == ["case0"]
+    told = "\n".join(report.missing)
+    assert "Pictures of damaged: " in told and "Pictures of other: " in told
+    assert "1 cases: their masks are no longer there" in told
+
+
 def test_a_model_that_has_moved(masks, run, tmp_path):
     shutil.move(run, tmp_path / "elsewhere")
     assert gather(masks, run=str(tmp_path / "elsewhere"), device="cpu").maps
@@ -244,6 +265,11 @@ def test_text_is_escaped_and_nothing_is_fetched():
     assert "default-src 'none'" in page
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert "Not a medical device" in page and "Apache License 2.0" in page
+
+
+def test_another_kind_of_file_is_refused_before_the_work(tmp_path):
+    with pytest.raises(OutputError, match="HTML file"):
+        api.report(tmp_path / "nowhere", tmp_path / "page.pdf")
 
 
 def test_only_html_is_written(tmp_path):

@@ -105,3 +105,24 @@ def test_an_error_closes_the_log(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), log:
         raise RuntimeError
     assert log.file.closed
+
+
+def test_what_is_no_number_is_none_in_the_log(tmp_path: Path) -> None:
+    """fp16 leaves out a step whose gradient is infinite, which the log must still be JSON after."""
+    with RunLog(tmp_path, 3, 0, Tracker(), plain()) as log:  # type: ignore[arg-type]
+        log.step(1, {"loss": 0.5, "grad_norm": float("inf")}, 0.1)
+    assert lines(tmp_path) == [{"step": 1, "seconds": 0.1, "loss": 0.5, "grad_norm": None}]
+
+
+def test_a_tracker_that_goes_away_ends_the_curves_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Gone(Tracker):
+        def log(self, values: dict[str, float], step: int) -> None:
+            super().log(values, step)
+            raise ConnectionError("the server is gone")
+
+    tracker = Gone()
+    with RunLog(tmp_path, 3, 0, tracker, plain()) as log:  # type: ignore[arg-type]
+        for step in (1, 2, 3):
+            log.step(step, {"loss": 0.5}, 0.1)
+    assert len(lines(tmp_path)) == 3 and len(tracker.told) == 1
+    assert "curves end at step 1: the server is gone" in caplog.text

@@ -55,3 +55,17 @@ def test_a_tracker_that_is_not_installed(
     with pytest.raises(ConfigError, match="pip install mlflow"):
         train(make_dataset(), tmp_path / "run", tiny, "mlflow")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_that_does_not_answer(
+    make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("connection refused\nand more")
+
+    monkeypatch.setattr("accelerate.Accelerator.init_trackers", refuse)
+    with pytest.raises(ConfigError, match="a tracker cannot be started") as caught:
+        train(make_dataset(), tmp_path / "run", tiny, "tensorboard")
+    assert caught.value.found == "connection refused"
+    monkeypatch.undo()
+    assert len(train(make_dataset(), tmp_path / "run", tiny, "tensorboard")) == 2  # what it left is no hindrance

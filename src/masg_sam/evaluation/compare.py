@@ -227,5 +227,5 @@ def _must_match(evaluations: Mapping[str, Evaluation]) -> None:
                     f"{name} and {other} were evaluated on different {kind}",
                     found=f"{few(apart)} in one only",
                     expected=f"the same {kind} in all",
-                    mend="evaluate both with the same labels",
+                    mend="evaluate both with the same labels and --tolerance",
                 )

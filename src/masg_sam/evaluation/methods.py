@@ -18,7 +18,7 @@ def name_methods(items: Sequence[str]) -> dict[str, Path]:
         ConfigError: two methods of one name.
     """
     given = [("", item) if Path(item).exists() else _split(item) for item in items]
-    last = Counter(Path(path).stem for name, path in given if not name)
+    last = Counter(_last(Path(path)) for name, path in given if not name)
     named = [(name or _name(Path(path), last), Path(path)) for name, path in given]
     if double := [name for name, count in Counter(name for name, _ in named).items() if count > 1]:
         raise ConfigError(
@@ -62,4 +62,10 @@ def _split(item: str) -> tuple[str, str]:
 
 
 def _name(path: Path, taken: Counter[str]) -> str:
-    return path.stem if taken[path.stem] < 2 else f"{path.resolve().parent.name}/{path.stem}"
+    last = _last(path)
+    return last if taken[last] < 2 else f"{path.resolve().parent.name}/{last}"
+
+
+def _last(path: Path) -> str:
+    """The last part of a path, of a file without its ending: the dot of ``method_v1.0`` is no ending."""
+    return path.stem if path.suffix.lower() == ".json" else path.name

@@ -12,7 +12,7 @@ from masg_sam.colours import BLUE, GREY
 from masg_sam.errors import OutputError
 from masg_sam.evaluation.compare import Comparison
 from masg_sam.evaluation.statistics import defined
-from masg_sam.figures import draw_box, scattered
+from masg_sam.figures import draw_box, names_as_they_are, scattered
 from masg_sam.files import moved_into_place
 
 KINDS = (".png", ".svg", ".pdf")
@@ -29,6 +29,7 @@ def check_kind(path: Path) -> None:
         raise OutputError("is no picture we can write", path=path, expected=", ".join(KINDS), mend="name it so")
 
 
+@names_as_they_are()
 def write_plot(comparisons: Sequence[Comparison], path: Path) -> None:
     """One row a comparison: box plots of the methods, best rank on top, beside the paired differences.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 RESAMPLES = 2000
+ROUNDING = 1e-9  # of the values; closer than that they are one
 Values = Iterable[float | None]
 
 
@@ -43,7 +44,7 @@ def bootstrap_interval(values: Values) -> tuple[float, float] | None:
     known = np.array(defined(values))
     if len(known) < 2:
         return None
-    if not np.ptp(known):
+    if np.ptp(known) <= ROUNDING * max(1.0, np.abs(known).max()):
         return float(known[0]), float(known[0])
     draw = np.random.default_rng(0)
     low, high = bootstrap((known,), np.mean, n_resamples=RESAMPLES, method="BCa", random_state=draw).confidence_interval

@@ -15,12 +15,14 @@ from matplotlib.patches import Patch
 from masg_sam.colours import colour_of
 from masg_sam.data.slices import in_plane
 from masg_sam.data.volume import Volume
+from masg_sam.figures import names_as_they_are
 from masg_sam.files import moved_into_place
 
 OPACITY = 0.45
 SLICES, DPI = 4, 130
 
 
+@names_as_they_are()
 def write_overlay(
     volume: Volume, masks: Mapping[str, np.ndarray], names: Sequence[str], path: Path, axis: int = 0
 ) -> Path:

@@ -150,6 +150,8 @@ class PromptBook:
 
     def _place(self, at: tuple[int, ...], kind: int, number: int) -> None:
         """From a voxel to input pixels: scale to the working shape, then the padding of the canvas."""
+        if len(at) != len(self.shape) or any(i != round(i) for i in at):
+            raise InputError("a prompt is no voxel", found=at, expected="three whole numbers, z, y, x")
         if not all(0 <= i < n for i, n in zip(at, self.shape, strict=True)):
             raise InputError("prompt outside the volume", found=at, expected=f"z, y, x within {self.shape}")
         index = at[self.task.axis]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from huggingface_hub import constants, hf_hub_download, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from masg_sam.errors import WeightsError
 
@@ -68,11 +68,11 @@ def _cached_or_fetched(hub_id: str, get: Callable[[bool], str]) -> str:
         )
     try:
         return get(False)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # its client's own, and those of answers that are none of a hub: a proxy's, a login page
         raise WeightsError(
             f"{hub_id} could not be fetched from the model hub",
             found=next(iter(str(error).splitlines()), type(error).__name__),
-            mend="check the id and your access to it, or give a local folder or file",
+            mend="check the id and your access to it, and the proxy if there is one, or give a local folder or file",
         ) from error
 
 

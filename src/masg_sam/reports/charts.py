@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from masg_sam.colours import BLUE, LINES, colour_of
-from masg_sam.figures import draw_box
+from masg_sam.figures import draw_box, names_as_they_are
 from masg_sam.reports.content import Chart
 
 INK = "#010203"  # stands for the page's text colour until the figure is SVG
 SMOOTHED = 25  # values of the running mean of a curve, at most
 
 
+@names_as_they_are()
 def curves(title: str, caption: str, steps: Sequence[float], lines: Mapping[str, Sequence[float | None]]) -> Chart:
     """Values over training steps: faint as they were, strong as a running mean."""
     figure, axes = _figure(5.6, 3.0)
@@ -38,6 +39,7 @@ def curves(title: str, caption: str, steps: Sequence[float], lines: Mapping[str,
     return Chart(title, _svg(figure, title), caption)
 
 
+@names_as_they_are()
 def boxes(title: str, caption: str, groups: Mapping[str, Sequence[float]], unit: str = "") -> Chart:
     """One box a group, with every case as a dot."""
     figure, axes = _figure(5.6, 0.9 + 0.45 * len(groups))

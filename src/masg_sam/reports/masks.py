@@ -11,6 +11,7 @@ import numpy as np
 
 from masg_sam.data.io import is_there, label_on_grid, read_channels, read_label
 from masg_sam.data.labels import LabelMap
+from masg_sam.data.volume import Volume
 from masg_sam.errors import InputError, MasgSamError
 from masg_sam.evaluation import statistics
 from masg_sam.evaluation.evaluate import Matched, match, score_pairs
@@ -82,35 +83,53 @@ def _add_masks(
     """Pictures of the worst cases, and the maps of the very worst."""
     masks, mask_names = find_masks(folder)
     order = _worst_first(results, scores)
-    gone = 0
+    lost, maskless = 0, 0
+    axis = model.model.task.axis if model else 0
     for result in order[: limits.cases]:
         paths = [Path(path) for path in result.get("images") or []]
-        mask_path = masks.get(result["case"])
-        if not paths or not all(is_there(path) for path in paths) or not isinstance(mask_path, Path):
-            gone += 1
-            continue
-        volume = read_channels(paths, channels=None)
-        mask = read_label(mask_path, volume, mask_names or None)
-        classes = LabelMap.from_names(mask_names or {int(v): str(v) for v in np.unique(mask.data) if v})
-        layers = {"prediction": encode_mask(mask, classes)}
-        if found is not None and result["case"] in found.pairs:
-            truth = found.labels.encode_to_draw(found.read_label(result["case"]))
-            layers["label"] = by_name(found.labels, classes)[truth]
-        layers = {
-            name: label_on_grid(volume, replace(mask, data=layer[None])).data[0] for name, layer in layers.items()
-        }
-        axis = model.model.task.axis if model else 0
-        caption = _caption(result, scores)
-        report.pictures.append(case_pictures(result["case"], caption, volume, layers, axis, limits.slices))
-        if model is not None and not report.maps:
-            add_maps(report, model, volume, layers["prediction"], result["case"])
+        mask = masks.get(result["case"])
+        if not isinstance(mask, Path):
+            maskless += 1
+        elif not paths or not all(is_there(path) for path in paths):
+            lost += 1
+        else:
+            try:
+                volume, layers = _layers(result["case"], paths, mask, mask_names, found)
+            except InputError as error:
+                report.missing.append(f"Pictures of {result['case']}: {error}")
+                continue
+            caption = _caption(result, scores)
+            report.pictures.append(case_pictures(result["case"], caption, volume, layers, axis, limits.slices))
+            if model is not None and not report.maps:
+                add_maps(report, model, volume, layers["prediction"], result["case"])
     report.layers = list(dict.fromkeys(name for one in report.pictures for name in one.slices[0].layers))
-    if gone:
+    if lost:
         report.missing.append(
-            f"Pictures of {gone} cases: their images are not where they were when they were segmented."
+            f"Pictures of {lost} cases: their images are not where they were when they were segmented."
         )
+    if maskless:
+        report.missing.append(f"Pictures of {maskless} cases: their masks are no longer there.")
     if len(order) > limits.cases:
         report.missing.append(f"Pictures of {len(order) - limits.cases} more cases: raise --cases.")
+
+
+def _layers(
+    case: str, images: Sequence[Path], mask_path: Path, names: Mapping[int, str], found: Matched | None
+) -> tuple[Volume, dict[str, np.ndarray]]:
+    """The image of a case, and the classes of its mask and label on the image's grid.
+
+    Raises:
+        InputError: a file is damaged, or is no longer that of this case.
+    """
+    volume = read_channels(images, channels=None)
+    mask = read_label(mask_path, volume, names or None)
+    classes = LabelMap.from_names(names or {int(v): str(v) for v in np.unique(mask.data) if v})
+    layers = {"prediction": encode_mask(mask, classes)}
+    if found is not None and case in found.pairs:
+        truth = found.labels.encode_to_draw(found.read_label(case))
+        layers["label"] = by_name(found.labels, classes)[truth]
+    on_grid = {name: label_on_grid(volume, replace(mask, data=layer[None])).data[0] for name, layer in layers.items()}
+    return volume, on_grid
 
 
 def _case_table(results: Sequence[dict[str, Any]], scores: Evaluation | None, names: Sequence[str]) -> Table:

@@ -26,10 +26,19 @@ def write_report(report: Report, path: Path) -> Path:
     Raises:
         OutputError: the place cannot be written to, or is no HTML file.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise OutputError("a report is an HTML file", path=path, expected="a name ending in .html", mend="name it so")
+    must_be_html(path)
     write_text(path, render(report))
     return path
+
+
+def must_be_html(path: Path) -> None:
+    """Refuse a name of another kind of file.
+
+    Raises:
+        OutputError: it does not end in ``.html``.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise OutputError("a report is an HTML file", path=path, expected="a name ending in .html", mend="name it so")
 
 
 def render(report: Report) -> str:

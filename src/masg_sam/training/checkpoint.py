@@ -108,7 +108,7 @@ def _compare(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     if found is not None:
         name, before, now = found
         raise CheckpointError(
-            f"the run was started with another {name}",
+            f"the run was started with another {name or 'version of this program'}",
             path=path,
             found=before,
             expected=now,

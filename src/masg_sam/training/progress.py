@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import time
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from masg_sam.files import write_text
 from masg_sam.models.checkpoint import LOG
 
+log = logging.getLogger(__name__)
 TOTAL = "loss/total"  # the loss in trackers, where a name cannot stand beside a group of that name
 
 
@@ -36,7 +39,7 @@ class RunLog:
         self.bar = Progress(*columns, *facts, console=console, disable=not console.is_terminal)
         self.task = self.bar.add_task("train", total=steps, completed=done, facts="")
         self.plain = None if console.is_terminal else console
-        self.steps, self.started, self.first = steps, time.monotonic(), done
+        self.steps, self.started, self.first, self.lost = steps, time.monotonic(), done, False
 
     def __enter__(self) -> RunLog:
         self.bar.start()
@@ -57,17 +60,26 @@ class RunLog:
             values: loss terms, learning rates, diagnostics.
             seconds: it took.
         """
-        record = {"step": step, "seconds": round(seconds, 4)} | {k: round(v, 6) for k, v in values.items()}
-        self.file.write(json.dumps(record) + "\n")
+        known = {k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()}  # fp16 skips steps of inf
+        self.file.write(json.dumps({"step": step, "seconds": round(seconds, 4)} | known, allow_nan=False) + "\n")
         self.file.flush()
-        shown = {TOTAL if name == "loss" else name: value for name, value in values.items()}
-        self.accelerator.log(shown | {"seconds": seconds}, step=step)
+        self._track(step, {TOTAL if name == "loss" else name: value for name, value in values.items()}, seconds)
         self.bar.update(self.task, completed=step, facts=f"loss {values['loss']:.3f}  {seconds:.2f} s/step")
         if self.plain is not None and (step % 25 == 0 or step in (self.first + 1, self.steps)):
             left = (time.monotonic() - self.started) / (step - self.first) * (self.steps - step)
             self.plain.print(
                 f"step {step}/{self.steps}  loss {values['loss']:.3f}  {seconds:.2f} s/step  {left / 60:.1f} min left"
             )
+
+    def _track(self, step: int, values: dict[str, float], seconds: float) -> None:
+        """Draw the curves; a server that goes away ends them, and not the training."""
+        if self.lost:
+            return
+        try:
+            self.accelerator.log(values | {"seconds": seconds}, step=step)
+        except Exception as error:  # each tracker has errors of its own
+            self.lost = True
+            log.warning("curves end at step %d: %s; log.jsonl goes on", step, error)
 
 
 def _keep_lines(path: Path, steps: int) -> None:

@@ -21,7 +21,7 @@ from masg_sam.data.task import Task, describe_slices
 from masg_sam.errors import OutputError
 from masg_sam.files import must_be_folder, write_text
 from masg_sam.inference.predictor import Predictor
-from masg_sam.models.checkpoint import FACTS, RUN, SETTINGS, STATE, TrainedModel, save_model
+from masg_sam.models.checkpoint import FACTS, LOG, RUN, SETTINGS, STATE, TrainedModel, save_model
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import load_sam
 from masg_sam.models.text import TextVectors, embed_classes
@@ -69,7 +69,7 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
         InputError: data, settings or the output folder are wrong; nothing was written.
         TrainingError: training broke down; the last state is in ``out``.
     """
-    _check_output(out, resume)
+    _check_output(out, data, resume)
     check_settings(config.model)
     check_available(config.training)
     prepared = prepare(data, config)
@@ -174,8 +174,10 @@ def build_network(task: Task, config: Config) -> tuple[MasgSamNetwork, dict[str,
     return network, facts, sam.architecture
 
 
-def _check_output(out: Path, resume: bool) -> None:
+def _check_output(out: Path, data: Path, resume: bool) -> None:
     must_be_folder(out)
+    if out.resolve() == data.resolve():
+        raise OutputError("the run would lie among the data", path=out, mend="give --out another folder")
     if (out / FACTS).exists():
         raise OutputError(
             "holds a trained model",
@@ -190,11 +192,18 @@ def _check_output(out: Path, resume: bool) -> None:
             found=STATE,
             mend="continue it with --resume, or train into another folder",
         )
+    if not (out / RUN).exists() and (found := [name for name in (SETTINGS, LOG) if (out / name).exists()]):
+        raise OutputError(
+            "holds files of another origin, which a run would replace",
+            path=out,
+            found=", ".join(found),
+            expected="a new folder, or one of a training",
+            mend="give --out another folder",
+        )
 
 
 def _write_settings(out: Path, config: Config, prepared: Prepared, facts: dict[str, Any]) -> None:
     """What is needed to run it again: settings, data, versions."""
-    out.mkdir(parents=True, exist_ok=True)
     settings = yaml.safe_dump(to_dict(config), sort_keys=False)
     record = {
         "data": str(prepared.dataset.root.resolve()),

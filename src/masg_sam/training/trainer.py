@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, Subset, default_collate
 
-from masg_sam.config import TrainingConfig
+from masg_sam.config import MOST_SEED, TrainingConfig
 from masg_sam.data.dataset import AlternatingPlanes
 from masg_sam.devices import memory_format
 from masg_sam.errors import TrainingError
@@ -25,7 +25,7 @@ from masg_sam.models.sam.encoder import EncoderFeatures
 from masg_sam.models.sam.prompts import Prompts
 from masg_sam.training import checkpoint
 from masg_sam.training.losses import diagnostics, loss_terms
-from masg_sam.training.optimization import Average, make_accelerator, one_cycle, parameter_groups
+from masg_sam.training.optimization import Average, make_accelerator, one_cycle, parameter_groups, start_trackers
 from masg_sam.training.progress import RunLog
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,7 @@ class Trainer:
         """
         done = self._resume() if resume else 0
         if self.config.trackers:
-            names = {"mlflow": {"run_name": self.folder.resolve().name}}
-            self.accelerator.init_trackers("masg-sam", init_kwargs=names)
+            start_trackers(self.accelerator, self.folder)
         self.network.train()
         saved = time.monotonic()
         with RunLog(self.folder, self.steps, done, self.accelerator, self.console) as run_log:
@@ -177,7 +176,7 @@ class Trainer:
         log.info("encoding %d samples with the frozen encoder", count)
         cache = [self._encode(index) for index in range(count)]
         for step in range(done, self.steps):
-            generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+            generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) % MOST_SEED)
             plane = self.samples.plane_of(step * size)
             order = torch.randperm(count, generator=generator).tolist()
             chosen = [i for i in order if self.samples.plane_of(i) == plane][:size]
