@@ -214,7 +214,7 @@ def _write_settings(out: Path, config: Config, prepared: Prepared, facts: dict[s
         "task": prepared.task.to_dict(),
         "facts": facts,
     }
-    for name, text in ((SETTINGS, settings), (RUN, json.dumps(record, indent=1))):
+    for name, text in ((RUN, json.dumps(record, indent=1)), (SETTINGS, settings)):  # the first one marks it as a run's
         write_text(out / name, text)
 
 
