@@ -29,6 +29,7 @@ def test_a_recipe_keeps_defaults_for_what_it_leaves_out(tmp_path: Path) -> None:
     assert config.model == Config().model and config.training.seed == 0
     assert load_config(recipe(tmp_path, "# nothing yet\n")) == Config()
     assert load_config(recipe(tmp_path, "training:\n  # steps: 300\ndata:\n  size: 64\n")).data.size == 64
+    assert load_config(recipe(tmp_path, "model:\n  encoder:\n    # name: vit-b\n")) == Config()
 
 
 def test_settings_are_not_shared_between_configurations() -> None:

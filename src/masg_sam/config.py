@@ -241,17 +241,16 @@ def from_dict(values: Mapping[str, Any], source: str | Path | None = None) -> Co
         ConfigError: an unknown name or a wrong value, named with its dotted path.
     """
     try:
-        return TypeAdapter(Config).validate_python(_without_empty(values))
+        return TypeAdapter(Config).validate_python(_without_empty(values) if isinstance(values, dict) else values)
     except ValidationError as error:
         raise _refusal(error, source) from error
 
 
-def _without_empty(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_empty(values: Mapping[str, Any], prefix: str = "") -> Mapping[str, Any]:
     """Without sections of which every line is a comment."""
-    if not isinstance(values, dict):
-        return values
-    sections = {name.rpartition(".")[0].partition(".")[0] for name, _, _ in walk()}
-    return {key: value for key, value in values.items() if value is not None or key not in sections}
+    sections = {name[:end] for name, _, _ in walk() for end, letter in enumerate(name) if letter == "."}
+    kept = {key: value for key, value in values.items() if value is not None or prefix + str(key) not in sections}
+    return {k: _without_empty(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
 
 
 def _refusal(error: ValidationError, source: str | Path | None = None) -> ConfigError:

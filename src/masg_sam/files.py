@@ -108,12 +108,12 @@ def must_be_folder(path: Path) -> None:
         OutputError: a file is there, or above it.
         WriteError: the folder, or the one that it would be made in, may not be written to.
     """
-    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
-        mend = "give --out another name"
-        raise OutputError("not a folder", path=there, found="a file", expected="a folder, or nothing", mend=mend)
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise _unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there)))
+    there = next((place for place in (path, *path.absolute().parents) if os.path.lexists(place)), None)
+    if there is not None and not there.is_dir():
+        found, mend = "a link to nothing" if there.is_symlink() else "a file", "give --out another name"
+        raise OutputError("not a folder", path=there, found=found, expected="a folder, or nothing", mend=mend)
+    if there is None or not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there or path)))
 
 
 def read_json(path: Path, kind: type[InputError] = InputError, mend: str = "mend or rewrite it") -> dict[str, Any]:

@@ -327,7 +327,7 @@ def _predicted(path: Path) -> dict[str, Any]:
 def _is_whole(path: Path) -> bool:
     """Whether no line of earlier predictions was cut short, as a crash may leave the last one."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return all(_line(line) for line in text.splitlines()) and text.endswith(("\n", "")[not text])
+    return all(_line(line) for line in text.splitlines()) and (not text or text.endswith("\n"))
 
 
 def _line(text: str) -> dict[str, Any]:

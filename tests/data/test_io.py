@@ -22,6 +22,7 @@ from PIL import Image
 from masg_sam.data.io import (
     case_stem,
     file_slice,
+    label_on_grid,
     mask_suffix,
     merge_channels,
     read_channels,
@@ -801,6 +802,19 @@ def test_a_scan_is_no_label_of_a_picture_nor_the_other_way_round(tmp_path: Path)
         with pytest.raises(GeometryError, match=f"cannot be laid on {image.path.name}") as caught:
             same_grid(image, label)
         assert caught.value.path == label.path and str(caught.value.found).startswith(kind)
+
+
+def test_a_mask_that_itk_wrote_for_a_picture_lies_on_it(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2, (4, 5)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    itk = sitk.GetImageFromArray(pixels[None])
+    sitk.WriteImage(itk, tmp_path / "mask.nrrd")
+    picture, mask = read_image(tmp_path / "picture.png"), read_label(tmp_path / "mask.nrrd")
+    assert np.array_equal(label_on_grid(picture, mask).data[0, 0], pixels)
+    itk.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1))
+    sitk.WriteImage(itk, tmp_path / "turned.nrrd")
+    with pytest.raises(GeometryError, match=r"cannot be laid on picture\.png"):
+        label_on_grid(picture, read_label(tmp_path / "turned.nrrd"))
 
 
 def test_rounding_in_a_header_is_no_other_grid(tmp_path: Path) -> None:

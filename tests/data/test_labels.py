@@ -149,6 +149,7 @@ def test_no_label_at_all_is_refused() -> None:
         ((1, 2, 4), ("class 1", "class 2", "class 4")),
         (tuple(range(1, 33)), tuple(f"class {i}" for i in range(1, 33))),
         ((85, 170, 255), ("class 85", "class 170", "class 255")),
+        ((127, 255), ("class 127", "class 255")),
     ],
 )
 def test_values_as_they_are(values: tuple[int, ...], names: tuple[str, ...]) -> None:
@@ -156,7 +157,7 @@ def test_values_as_they_are(values: tuple[int, ...], names: tuple[str, ...]) -> 
     assert fit_label_map(labels, {}) == (LabelMap(values, names), [])
 
 
-@pytest.mark.parametrize("values", [(1, 255), (64, 128, 191, 255)])
+@pytest.mark.parametrize("values", [(1, 255), (60, 128, 191, 255)])
 def test_255_beside_other_values_is_told(values: tuple[int, ...]) -> None:
     label_map, (note,) = fit_label_map([scan(0, value) for value in values], {})
     assert label_map.values == values

@@ -70,7 +70,7 @@ def test_micrometres_of_imagej(unit: str, tmp_path: Path) -> None:
     assert mask.spacing == volume.spacing
 
 
-@pytest.mark.parametrize("metadata", [{"unit": "pixel", "spacing": 2}, {"spacing": 2}])
+@pytest.mark.parametrize("metadata", [{"unit": "pixel", "spacing": 2}, {"spacing": 2}, {"unit": "inch"}])
 def test_half_a_voxel_size_is_none_and_a_note_says_so(
     metadata: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

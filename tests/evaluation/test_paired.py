@@ -31,6 +31,13 @@ def test_ranks_by_hand():
     assert found.mean == pytest.approx(1.0)
 
 
+def test_rounding_decides_no_rank():
+    """2.7 - 1.8 and 1.8 - 0.9 are one difference: two ties of one rank each way, and no sign."""
+    first, second = {"p": {"a": 2.7}, "q": {"a": 0.9}}, {"p": {"a": 1.8}, "q": {"a": 1.8}}
+    (found,) = differences({"one": first, "two": second}, [("one", "two")])
+    assert found.rank_biserial == 0 and found.cases == {"p": 0.9, "q": -0.9}
+
+
 def test_a_case_is_the_mean_over_what_both_define():
     first = {"p": {"a": 1.0, "b": 5.0, "c": None, "d": None}}
     second = {"p": {"a": 0.5, "b": None, "c": 9.0, "d": None}}

@@ -37,6 +37,12 @@ def test_a_click_lands_on_its_pixel(book: Callable[..., PromptBook]) -> None:
     assert prompts.masks is None and prompts.has_mask is None
 
 
+def test_a_click_may_lie_between_pixels(book: Callable[..., PromptBook]) -> None:
+    """As the centre of a mask does; half a voxel is a pixel here."""
+    prompts = of(book(Click((2.0, 3.5, 5), "organ 2")), range(2, 3))
+    assert prompts.points[:, :1].tolist() == [[[10.5 + 12, 7.5 + 6]]]
+
+
 def test_prompts_are_looked_up_by_slice(book: Callable[..., PromptBook]) -> None:
     notes = book(
         Click((1, 3, 5), "organ 1"),
@@ -116,9 +122,11 @@ def test_rough_masks_of_a_class_are_taken_together(book: Callable[..., PromptBoo
         (Click((0, -1, 0), "organ 1"), "outside the volume"),
         (Box((0, 1, 1), (1, 5, 5), "organ 1"), "several slices"),
         (Box((0, 1, 1), (0, 5, 50), "organ 1"), "outside the volume"),
-        (Click((1.4, 3, 5), "organ 1"), "no voxel"),
-        (Click((3, 5), "organ 1"), "no voxel"),
-        (Box((1.5, 1, 1), (1.5, 5, 5), "organ 1"), "no voxel"),
+        (Click((1.4, 3, 5), "organ 1"), "between two slices"),
+        (Click((3, 5), "organ 1"), "no place in the volume"),
+        (Click((float("nan"), 3, 5), "organ 1"), "outside the volume"),
+        (Click((1, float("inf"), 5), "organ 1"), "outside the volume"),
+        (Box((1.5, 1, 1), (1.5, 5, 5), "organ 1"), "between two slices"),
         (RoughMask(np.zeros((4, 10, 21)), "organ 1"), "another shape"),
     ],
 )

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from masg_sam import api
 from masg_sam.config import Config, override
-from masg_sam.errors import ConfigError, OutputError
+from masg_sam.errors import ConfigError, ImageError, OutputError
 
 QUIET = Console(quiet=True)
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "log.jsonl"])
+@pytest.mark.parametrize("name", ["config.yaml", "log.jsonl", "model.safetensors"])
 def test_files_of_another_origin_stay(
     name: str, make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path
 ) -> None:
@@ -52,3 +52,11 @@ def test_a_seed_may_be_a_time(tuning: str, make_dataset: Callable[..., Path], ti
     api.train(make_dataset(), tmp_path / "run", config, console=QUIET)
     with pytest.raises(ConfigError, match=r"training\.seed"):
         override(tiny, {"training.seed": 2**63})
+
+
+def test_pixels_that_are_far_too_fine_are_refused_before_the_training(
+    make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(ImageError, match="pixels at the model's pixel size"):
+        api.train(make_dataset(), tmp_path / "run", override(tiny, {"data.pixel": 0.001}), console=QUIET)
+    assert not (tmp_path / "run").exists()

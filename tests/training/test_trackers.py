@@ -57,6 +57,23 @@ def test_a_tracker_that_is_not_installed(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_tracker_that_goes_away_costs_no_model(
+    make_dataset: Callable[..., Path],
+    tiny: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    for name in ("log", "end_training"):
+        monkeypatch.setattr(f"accelerate.Accelerator.{name}", refuse)
+    assert len(train(make_dataset(), tmp_path / "run", tiny, "tensorboard")) == 2
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert "curves end at step 1: gone" in caplog.text and "could not be closed: gone" in caplog.text
+
+
 def test_a_tracker_that_does_not_answer(
     make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

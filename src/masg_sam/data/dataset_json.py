@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -11,22 +13,11 @@ from typing import Any
 from masg_sam.errors import LayoutError
 from masg_sam.files import read_json
 
+log = logging.getLogger(__name__)
 IGNORE = "ignore"  # nnU-Net's name for voxels that nobody labelled
 FILE = "dataset.json"
 MOST_VALUE, MOST_CLASSES = 2**16 - 1, 254  # what a mask file and our uint8 masks can hold, beside what is ignored
-BACKGROUND = (
-    "background",
-    "bg",
-    "clear label",
-    "unknown",
-    "void",
-    "none",
-    "nothing",
-    "empty",
-    "other",
-    "unlabeled",
-    "unlabelled",
-)
+USUAL_AT_0 = ("background", "bg", "clear label", "no label", "unlabeled", "unknown", "void", "none", "other")
 WHOLE = re.compile(r"[0-9]{1,9}")
 
 
@@ -50,7 +41,8 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
         path: the file, or its folder, for messages.
 
     Raises:
-        LayoutError: ``labels`` is missing or broken, holds regions, or names two classes alike.
+        LayoutError: ``labels`` is missing or broken, holds regions, names two classes alike, or a background that is
+            not 0.
     """
     path, labels = path if path.suffix in (".json", ".tsv") else path / FILE, facts.get("labels")
     if not isinstance(labels, dict):
@@ -76,20 +68,18 @@ def class_names(facts: dict[str, Any], path: Path) -> dict[int, str]:
 
 
 def _must_keep_background(path: Path, names: Mapping[int, str]) -> None:
-    """Refuse a class at 0, which is the background in every label file, and a background that is elsewhere.
-
-    A table of BIDS may call 0 what it likes.
-    """
-    apart = {value: name for value, name in names.items() if (plain(name) in BACKGROUND) != (value == 0)}
-    wrong = {value: name for value, name in apart.items() if value == 0 or plain(name) == "background"}
-    if wrong and path.suffix == ".json":
+    """Refuse a background that is not 0, which it is in every label file; and tell of another name for 0."""
+    elsewhere = [value for value, name in names.items() if value and plain(name) == "background"]
+    if elsewhere:
         raise LayoutError(
             "0 is the background, and no other value is",
             path=path,
-            found=", ".join(f"{value}: {name}" for value, name in wrong.items()),
-            expected='"background": 0, and classes from 1',
-            mend="number the classes from 1, in the labels too",
+            found=f"{elsewhere[0]}: {names[elsewhere[0]]}",
+            expected='"background": 0',
+            mend="name the class as what it is, or write 0 for it in the labels too",
         )
+    if plain(names.get(0, "background")) not in USUAL_AT_0:
+        log.warning("%s: %s has the value 0, which is background: it is no class to learn", path, names[0])
 
 
 def plain(name: str) -> str:
@@ -197,8 +187,9 @@ def _inside(folder: Path, name: str) -> Path:
     except (OSError, ValueError, RuntimeError):  # a name that no file can have, links in a circle
         inside = False
     if not inside:
+        kind = "link" if os.path.islink(path) else "path"
         raise LayoutError(
-            "a link leads out of the dataset" if path.is_symlink() else "a path leads out of the dataset, or nowhere",
+            f"a {kind} leads out of the dataset, or nowhere",
             path=folder / FILE,
             found=name,
             mend="copy the file into the dataset, and name it from there",

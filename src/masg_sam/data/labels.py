@@ -261,7 +261,7 @@ def _grey_note(totals: Counter[int]) -> str:
 
 def _is_stray(values: Sequence[int]) -> bool:
     """Whether 255 is beside other values, and no last one of classes that are drawn in even steps of grey."""
-    return values[-1] == 255 and values[0] * len(values) != 255
+    return values[-1] == 255 and len(values) > 1 and abs(values[0] * len(values) - 255) >= len(values)
 
 
 def _stray_note(values: Sequence[int]) -> str:

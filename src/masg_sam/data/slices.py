@@ -13,9 +13,11 @@ from torch import Tensor
 from masg_sam.data.borders import content_box
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
+from masg_sam.errors import ImageError
 
 Number = TypeVar("Number", int, float)
 STRIDE = 32  # input sizes are multiples of it
+MOST_SIDE = 4096  # pixels of a slice
 MARGIN = 8  # pixels of the input, kept around what is in a scan
 
 
@@ -60,6 +62,23 @@ def working_shape(volume: Volume, task: Task) -> tuple[int, int]:
 def canvas_shape(working: tuple[int, int], task: Task) -> tuple[int, int]:
     """The padded input: as in training, larger where a slice needs it."""
     return max(task.size[0], round_up(working[0])), max(task.size[1], round_up(working[1]))
+
+
+def must_be_drawable(volume: Volume, task: Task) -> None:
+    """Refuse a scan whose voxels, at the network's pixel size, make slices that no memory holds.
+
+    Raises:
+        ImageError: they would, as with a voxel size in another unit.
+    """
+    largest = max(max(canvas_shape(working_shape(volume, view), view)) for view in task.views)
+    if task.pixel and largest > MOST_SIDE:
+        raise ImageError(
+            f"slices of {largest} pixels at the model's pixel size",
+            path=volume.path,
+            found=f"voxels of {' x '.join(f'{mm:g}' for mm in volume.spacing)} mm (Z, Y, X)",
+            expected=f"at most {MOST_SIDE} pixels of {task.pixel:.3g} mm",
+            mend="see whether the voxel size in the header is right; otherwise crop the scan",
+        )
 
 
 def empty_voxels(data: np.ndarray) -> np.ndarray:

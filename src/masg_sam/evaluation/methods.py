@@ -67,5 +67,5 @@ def _name(path: Path, taken: Counter[str]) -> str:
 
 
 def _last(path: Path) -> str:
-    """The last part of a path, of a file without its ending: the dot of ``method_v1.0`` is no ending."""
+    """The last part of a path, of a JSON file without its ending: the dot of ``method_v1.0`` is none."""
     return path.stem if path.suffix.lower() == ".json" else path.name

@@ -10,6 +10,7 @@ import numpy as np
 from masg_sam.evaluation import statistics
 
 LEVEL = 0.05
+DIGITS = 9  # of a difference; what follows is rounding, and no rank
 Scores = Mapping[str, Mapping[Hashable, float | None]]
 """A metric by case, and in each case by class (or whatever else it is averaged over)."""
 
@@ -120,7 +121,7 @@ def _paired(first: Scores, second: Scores) -> tuple[dict[str, float], int]:
         both = [a - b for a, b in partners if a is not None and b is not None]
         undefined += sum((a is None) != (b is None) for a, b in partners)
         if both:
-            cases[case] = float(np.mean(both))
+            cases[case] = round(float(np.mean(both)), DIGITS)
     return cases, undefined
 
 

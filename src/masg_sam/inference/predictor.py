@@ -14,6 +14,7 @@ from masg_sam.data.slices import (
     filled_window,
     from_slices,
     in_plane,
+    must_be_drawable,
     network_batches,
     spread_slices,
     unpad,
@@ -34,7 +35,6 @@ from masg_sam.models.sam.layers import resize
 from masg_sam.models.sam.prompts import Prompts
 
 MIRRORED = ((), (2,), (3,), (2, 3))  # axes of B x C x H x W, in the views that are averaged
-MOST_SIDE = 4096  # pixels of a slice
 EMPTY_LOGIT = 10.0  # of background where a scan is empty; of the classes its negative
 # Deviation of the smoothing across slices in mm, but no more than so many slices; where planes are joined they agree on
 # most of it. Chosen on validation scans of LA and the hippocampus.
@@ -100,8 +100,8 @@ class Predictor:
                 model's own plane count.
 
         Raises:
-            ImageError: a picture where the training images were scans, several slices where they were pictures, or
-                another number of channels.
+            ImageError: a picture where the training images were scans, several slices where they were pictures,
+                another number of channels, or voxels that are far too large.
         """
         self._check(volume)
         classes = self.task.labels.num_classes
@@ -217,7 +217,7 @@ class Predictor:
 
     def _check(self, volume: Volume) -> None:
         self._check_kind(volume)
-        self._check_size(volume)
+        must_be_drawable(volume, self.task)
         wanted = len(self.task.channels)
         found = volume.data.shape[0]
         if found != wanted:
@@ -227,18 +227,6 @@ class Predictor:
                 found=f"{found} channel{'s' if found > 1 else ''}",
                 expected=f"{wanted} ({', '.join(self.task.channels)})",
                 mend="give every channel as in training (nnU-Net: one file each, _0000, _0001, ...)",
-            )
-
-    def _check_size(self, volume: Volume) -> None:
-        """Voxels of another size than can be meant make slices that no memory holds."""
-        largest = max(max(canvas_shape(working_shape(volume, view), view)) for view in self.task.views)
-        if largest > MOST_SIDE:
-            raise ImageError(
-                f"slices of {largest} pixels at the model's pixel size",
-                path=volume.path,
-                found=f"voxels of {' x '.join(f'{mm:g}' for mm in volume.spacing)} mm (Z, Y, X)",
-                expected=f"at most {MOST_SIDE} pixels of {self.task.pixel:.3g} mm",
-                mend="see whether the voxel size in the header is right; otherwise crop the scan",
             )
 
     def _check_kind(self, volume: Volume) -> None:

@@ -150,11 +150,15 @@ class PromptBook:
 
     def _place(self, at: tuple[int, ...], kind: int, number: int) -> None:
         """From a voxel to input pixels: scale to the working shape, then the padding of the canvas."""
-        if len(at) != len(self.shape) or any(i != round(i) for i in at):
-            raise InputError("a prompt is no voxel", found=at, expected="three whole numbers, z, y, x")
+        if len(at) != len(self.shape):
+            raise InputError("a prompt is no place in the volume", found=at, expected="three numbers, z, y, x")
         if not all(0 <= i < n for i, n in zip(at, self.shape, strict=True)):
             raise InputError("prompt outside the volume", found=at, expected=f"z, y, x within {self.shape}")
         index = at[self.task.axis]
+        if index != int(index):
+            raise InputError(
+                "a prompt between two slices", found=at, expected=f"a whole number of {self.task.plane} slices"
+            )
         inside = [(i, n) for axis, (i, n) in enumerate(zip(at, self.shape, strict=True)) if axis != self.task.axis]
         pixels = []
         for (i, n), work, whole in zip(inside, self.working, self.canvas, strict=True):

@@ -115,20 +115,3 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         log_with=list(config.trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "curves")),
     )
-
-
-def start_trackers(accelerator: Accelerator, folder: Path) -> None:
-    """Open the curves of a run.
-
-    Raises:
-        ConfigError: a tracker does not answer, or lacks something.
-    """
-    try:
-        accelerator.init_trackers("masg-sam", init_kwargs={"mlflow": {"run_name": folder.resolve().name}})
-    except Exception as error:  # each tracker has errors of its own
-        raise ConfigError(
-            "a tracker cannot be started",
-            found=next(iter(str(error).splitlines()), type(error).__name__),
-            expected="tensorboard, or mlflow with a server that answers (MLFLOW_TRACKING_URI)",
-            mend="start it, or leave it out of training.trackers",
-        ) from error

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from masg_sam.errors import ConfigError
 from masg_sam.files import write_text
 from masg_sam.models.checkpoint import LOG
 
@@ -80,6 +81,31 @@ class RunLog:
         except Exception as error:  # each tracker has errors of its own
             self.lost = True
             log.warning("curves end at step %d: %s; log.jsonl goes on", step, error)
+
+
+def start_trackers(accelerator: Accelerator, folder: Path) -> None:
+    """Open the curves of a run.
+
+    Raises:
+        ConfigError: a tracker does not answer, or lacks something.
+    """
+    try:
+        accelerator.init_trackers("masg-sam", init_kwargs={"mlflow": {"run_name": folder.resolve().name}})
+    except Exception as error:  # each tracker has errors of its own
+        raise ConfigError(
+            "a tracker cannot be started",
+            found=next(iter(str(error).splitlines()), type(error).__name__),
+            expected="tensorboard, or mlflow with a server that answers (MLFLOW_TRACKING_URI)",
+            mend="start it, or leave it out of training.trackers",
+        ) from error
+
+
+def end_trackers(accelerator: Accelerator) -> None:
+    """Close the curves; a server that has gone away costs them their end, and not the model."""
+    try:
+        accelerator.end_training()
+    except Exception as error:  # each tracker has errors of its own
+        log.warning("the curves could not be closed: %s", error)
 
 
 def _keep_lines(path: Path, steps: int) -> None:

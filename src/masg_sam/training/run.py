@@ -17,11 +17,12 @@ from masg_sam.data.check import TrainingCheck, examine, guess_modality, read_cas
 from masg_sam.data.dataset import AlternatingPlanes, TrainingCase, TrainingSamples, prepare_case
 from masg_sam.data.intensity import fit_intensity
 from masg_sam.data.layouts import Dataset, look_for_cases
+from masg_sam.data.slices import must_be_drawable
 from masg_sam.data.task import Task, describe_slices
 from masg_sam.errors import OutputError
 from masg_sam.files import must_be_folder, write_text
 from masg_sam.inference.predictor import Predictor
-from masg_sam.models.checkpoint import FACTS, LOG, RUN, SETTINGS, STATE, TrainedModel, save_model
+from masg_sam.models.checkpoint import FACTS, LOG, RUN, SETTINGS, STATE, WEIGHTS, TrainedModel, save_model
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.weights import load_sam
 from masg_sam.models.text import TextVectors, embed_classes
@@ -66,7 +67,8 @@ def run_training(data: Path, out: Path, config: Config, resume: bool, console: C
     """Train on a folder of labelled cases and write the model into ``out``.
 
     Raises:
-        InputError: data, settings or the output folder are wrong; nothing was written.
+        InputError: data, settings or the output folder are wrong; nothing was written, but for the settings where it
+            is a tracker that cannot be started.
         TrainingError: training broke down; the last state is in ``out``.
     """
     _check_output(out, data, resume)
@@ -135,6 +137,8 @@ def prepare(data: Path, config: Config) -> Prepared:
     single = single_pieces(encoded, labels.num_classes)
     channels = dataset.name_channels(volumes[0].data.shape[0])
     task = make_task(grid, labels, modality, channels, intensity, check.cases, single, config)
+    for volume in volumes:
+        must_be_drawable(volume, task)
     loaded = list(zip(dataset.cases, volumes, encoded, strict=True))
     cases = [[prepare_case(case.name, volume, label, view) for case, volume, label in loaded] for view in task.views]
     return Prepared(dataset, check, task, plan_steps(config, task, grid.windows), cases)
@@ -192,7 +196,8 @@ def _check_output(out: Path, data: Path, resume: bool) -> None:
             found=STATE,
             mend="continue it with --resume, or train into another folder",
         )
-    if not (out / RUN).exists() and (found := [name for name in (SETTINGS, LOG) if (out / name).exists()]):
+    ours = (out / RUN).exists() or (out / STATE).exists()
+    if found := [name for name in (SETTINGS, LOG, WEIGHTS) if not ours and (out / name).exists()]:
         raise OutputError(
             "holds files of another origin, which a run would replace",
             path=out,

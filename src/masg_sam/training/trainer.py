@@ -25,8 +25,8 @@ from masg_sam.models.sam.encoder import EncoderFeatures
 from masg_sam.models.sam.prompts import Prompts
 from masg_sam.training import checkpoint
 from masg_sam.training.losses import diagnostics, loss_terms
-from masg_sam.training.optimization import Average, make_accelerator, one_cycle, parameter_groups, start_trackers
-from masg_sam.training.progress import RunLog
+from masg_sam.training.optimization import Average, make_accelerator, one_cycle, parameter_groups
+from masg_sam.training.progress import RunLog, end_trackers, start_trackers
 
 log = logging.getLogger(__name__)
 DIAGNOSTICS_EVERY = 10
@@ -100,7 +100,7 @@ class Trainer:
                 if started - saved > self.config.save_seconds or step == self.steps:
                     self._save(step)
                     saved = started
-        self.accelerator.end_training()
+        end_trackers(self.accelerator)
         self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)  # in float32 from here on, as when loaded
         return self.average.state
 

@@ -239,16 +239,33 @@ def test_pictures_behind_a_link(tmp_path: Path) -> None:
     write_coco(root)
     (root / "images").rename(tmp_path / "elsewhere")
     (root / "images").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "again").symlink_to(root)  # in a circle
     assert [case.name for case in find_training_cases(root).cases] == ["a", "b"]
 
 
-def test_pictures_of_our_own_check_are_no_pictures_of_the_dataset(tmp_path: Path) -> None:
+def test_links_within_and_upwards_lead_nowhere(tmp_path: Path) -> None:
+    """They would show each picture twice, or those of other datasets."""
+    root = tmp_path / "data"
+    write_coco(root, folder="pics")
+    write_coco(tmp_path / "other")
+    (root / "images").symlink_to(root / "pics")
+    (root / "masks").symlink_to(tmp_path)
+    (root / "up").symlink_to(tmp_path)
+    assert [case.images[0] for case in find_training_cases(root).cases] == [root / "pics/a.png", root / "pics/b.png"]
+
+
+@pytest.mark.parametrize("out", [".", "checked", "pics"])
+def test_pictures_of_our_own_check_are_no_pictures_of_the_dataset(out: str, tmp_path: Path) -> None:
     write_coco(tmp_path, folder="pics")
-    for out in (".", "checked"):
-        assert masg_sam("check", tmp_path, "--out", tmp_path / out).returncode == 0
-        assert (tmp_path / out / "pictures" / "a.png").exists()
-        assert [case.name for case in find_training_cases(tmp_path).cases] == ["a", "b"]
+    assert masg_sam("check", tmp_path, "--out", tmp_path / out).returncode == 0
+    assert (tmp_path / out / "pictures" / "a.png").exists()
+    assert [case.name for case in find_training_cases(tmp_path).cases] == ["a", "b"]
+
+
+def test_masks_that_were_predicted_are_no_pictures_of_the_dataset(tmp_path: Path) -> None:
+    write_coco(tmp_path, folder="pics")
+    picture(tmp_path / "found" / "a.png")
+    (tmp_path / "found" / "prediction.json").write_text("{}")
+    assert [case.name for case in find_training_cases(tmp_path).cases] == ["a", "b"]
 
 
 def test_of_several_files_the_training_part_is_taken(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from masg_sam.data.check import CaseSummary, Finding
 from masg_sam.data.check.intensities import constant_images, far_ranges, hounsfield
-from masg_sam.data.check.sets import alike, far_spacing, label_findings, unnamed_channels
+from masg_sam.data.check.sets import alike, deeper_folders, far_spacing, label_findings, unnamed_channels
 from masg_sam.data.labels import LabelMap
-from masg_sam.data.layouts import Dataset
+from masg_sam.data.layouts import Case, Dataset
 from masg_sam.errors import ImageError, LayoutError
 
 LIVER = LabelMap((1,), ("liver",))
@@ -53,6 +53,22 @@ def test_channels_that_are_named_and_not_there() -> None:
     assert "names 2 channels (T1, FLAIR), and every image has 1" in finding.message
     assert not list(unnamed_channels(named({"channels": 2}, {"channels": 2}), dataset))
     assert not list(unnamed_channels(named({"channels": 3}), replace(dataset, channel_names=("endoscopy",))))
+
+
+def test_folders_among_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "p2/b.png", "notes/c.txt", ".cache/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    dataset = Dataset(tmp_path, "folders", (Case("a", (tmp_path / "a.png",), None),), {}, ())
+    (finding,) = deeper_folders(dataset)
+    assert finding.level == "warning" and finding.message.endswith("not looked into: p2")
+    assert not list(deeper_folders(replace(dataset, layout="nnunet")))
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("masg_sam.data.check.sets.readable", refuse)  # as of lost+found
+    assert not list(deeper_folders(dataset))
 
 
 def test_pictures_among_scans() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -238,3 +239,16 @@ def test_a_slice_without_a_header_is_not_left_out_in_silence(tmp_path: Path, len
     last.unlink()
     with pytest.raises(ImageError, match=f"{last.name}.dcm: cannot be read"):
         read_image(tmp_path)
+
+
+def test_a_pipe_is_no_slice(tmp_path: Path) -> None:
+    write_series(tmp_path, slices(voxels()))
+    os.mkfifo(tmp_path / "pipe.dcm")
+    assert read_image(tmp_path).shape == (5, 6, 7)
+
+
+def test_nor_is_such_a_slice_left_out_of_an_archive(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", slices(voxels()))
+    (tmp_path / "a" / "cut.dcm").write_bytes(b"\0" * 40)
+    with pytest.raises(ImageError, match=r"cut\.dcm"):
+        read_image(packed(tmp_path / "a.zip", tmp_path / "a"))

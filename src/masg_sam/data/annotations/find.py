@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 SHEET = re.compile(r"annotations\.(json|xml)|_annotations\.coco\.json|instances.*\.json")
 EXPORTED = frozenset(("shapes", "annotations", "categories"))
 SHEET_FOLDERS = ("", "annotations", "images")
-WRITTEN, PICTURES = {"check.json", "run.json", "prediction.json"}, "pictures"  # by our own commands
+CHECKED, PREDICTED, PICTURES = "check.json", "prediction.json", "pictures"  # as our own commands leave them
 DRAWN_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "images", "image", "imgs", "img", "")
 
 
@@ -147,8 +147,7 @@ def _of_labelme(path: Path, files: Iterable[Path]) -> Sheet:
 class _Places:
     """The pictures of a folder and of those in it, by what an annotation file may call them.
 
-    Nothing else is ever opened: a name in a file is only looked up. Pictures that were drawn by ``check``, ``train`` or
-    ``predict`` are none.
+    Nothing else is ever opened: a name in a file is only looked up.
 
     Args:
         root: the folder.
@@ -158,18 +157,7 @@ class _Places:
     def __init__(self, root: Path, usual: bool = False) -> None:
         self.root = root
         self.named: dict[str, list[tuple[str, ...]]] = {}  # by the last part, with and without its ending
-        seen: set[str] = set()
-        for folder, inner, names in os.walk(root, followlinks=True):
-            ours = not WRITTEN.isdisjoint(names)
-            if (real := os.path.realpath(folder)) in seen or (ours and Path(folder) != root):
-                inner.clear()
-                continue
-            seen.add(real)
-            inner[:] = sorted(
-                name
-                for name in inner
-                if not name.startswith(".") and not (ours and name == PICTURES) and (not usual or name in DRAWN_FOLDERS)
-            )
+        for folder, names in _folders(root, usual):
             for name in sorted(names):
                 if SUFFIXES.get(suffix_of(Path(name)) or "") == "picture" and not name.startswith("."):
                     place = (*Path(folder).relative_to(root).parts, name)
@@ -206,6 +194,25 @@ class _Places:
         known = set(used)
         every = {place for places in self.named.values() for place in places}
         return sorted("/".join(place) for place in every if self.root.joinpath(*place) not in known)
+
+
+def _folders(root: Path, usual: bool) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those in it, each with its files; of folders of the usual names, links that lead out too.
+
+    What ``check`` has drawn and ``predict`` has written is none of it.
+    """
+    links = [root / name for name in DRAWN_FOLDERS if name and (root / name).is_symlink() and (root / name).is_dir()]
+    here = root.resolve()
+    out = [one for one in links if not (here in one.resolve().parents or one.resolve() in (here, *here.parents))]
+    for start in (root, *out):
+        for folder, inner, names in os.walk(start):
+            if PREDICTED in names and Path(folder) != root:
+                inner.clear()
+                continue
+            drawn = {PICTURES} if CHECKED in names or PREDICTED in names else set()
+            kept = (name for name in inner if not name.startswith(".") and name not in drawn)
+            inner[:] = sorted(name for name in kept if not usual or name in DRAWN_FOLDERS)
+            yield folder, names
 
 
 def _parts(picture: Picture) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from masg_sam.data.check.cases import CaseSummary, look_at, read_case, sum_up
 from masg_sam.data.check.findings import LEVELS, Finding, note
 from masg_sam.data.check.intensities import AIR_PART, constant_images, far_ranges, hounsfield
-from masg_sam.data.check.sets import alike, far_spacing, label_findings, unnamed_channels
+from masg_sam.data.check.sets import alike, deeper_folders, far_spacing, label_findings, unnamed_channels
 from masg_sam.data.check.splits import Twins
 from masg_sam.data.intensity import is_ct
 from masg_sam.data.labels import LabelMap, count_values, fit_label_map
@@ -86,6 +86,7 @@ def examine(dataset: Dataset) -> TrainingCheck:
     findings += [
         *alike(cases),
         *unnamed_channels(cases, dataset),
+        *deeper_folders(dataset),
         *label_findings(sound, label_map),
         *far_spacing(cases),
     ]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from masg_sam.data.check.cases import CaseSummary
 from masg_sam.data.check.findings import Finding, warning
+from masg_sam.data.io.kinds import dicom_files
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.layouts import Dataset
+from masg_sam.data.layouts.folders import readable
 from masg_sam.errors import ImageError, LayoutError, few
 
 FAR_SPACING = 2  # times the median, or a part of it, before a warning is due
@@ -33,6 +36,24 @@ def unnamed_channels(cases: Sequence[CaseSummary], dataset: Dataset) -> Iterator
     if 0 < most < len(names):
         message = f"dataset.json names {len(names)} channels ({few(names)}), and every image has {most}"
         yield warning(None, message, "add the files of the other channels (_0001, ...), or take their names out")
+
+
+def deeper_folders(dataset: Dataset) -> Iterator[Finding]:
+    """Warnings of pictures or scans in folders among the images of plain folders, which are not looked into."""
+    if dataset.layout != "folders":
+        return
+    for folder in sorted({case.images[0].parent for case in dataset.cases if case.images}):
+        inner = sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+        if left := [item.name for item in inner if _holds_images(item)]:
+            message = f"{folder}: folders among the images are not looked into: {few(left)}"
+            yield warning(None, message, "move their images up, and their labels")
+
+
+def _holds_images(folder: Path) -> bool:
+    try:
+        return bool(readable(folder)) and next(dicom_files(folder), None) is None
+    except OSError:  # one that may not be read, as of a file system
+        return False
 
 
 def label_findings(cases: Sequence[CaseSummary], label_map: LabelMap) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from masg_sam.data.io.formats import MASK_FORMATS, STACK, check_format, mask_suffixes
-from masg_sam.data.io.grid import is_loose, merge_channels, on_grid, same_grid
+from masg_sam.data.io.grid import is_loose, merge_channels, on_grid, same_grid, same_shape
 from masg_sam.data.io.kinds import (
     READABLE_SUFFIXES,
     SLICER_SUFFIX,
@@ -184,7 +184,8 @@ def label_names(labels: Iterable[LabelSource]) -> dict[int, str]:
 def label_on_grid(image: Volume, label: Volume) -> Volume:
     """A label as it lies on the voxels of its image, which a reader may have put upright.
 
-    One that 3D Slicer cropped is filled up; a TIFF stack without a voxel size lies where its image of that shape lies.
+    One that 3D Slicer cropped is filled up; a TIFF stack without a voxel size lies where its image of that shape lies;
+    a picture and a scan go together where the scan's axes are ours in its file too, as of what ITK writes for pictures.
 
     Raises:
         GeometryError: it does not lie on the grid of the image's file.
@@ -194,6 +195,9 @@ def label_on_grid(image: Volume, label: Volume) -> Volume:
     orientation = _format(image.geometry.format).orientation(image)
     if isinstance(orientation, TiltedOrientation):
         return orientation.label_to_ours(label, image)
+    if (image.affine is None) != (label.affine is None) and _is_as_stored(image) and _is_as_stored(label):
+        same_shape(image, label)
+        return label
     return on_grid(image, label)
 
 
@@ -300,6 +304,11 @@ def _read(path: Path, label: bool = False, channels: int | None = 1) -> Volume:
     if path.is_file() and path.stat().st_size == 0:
         raise ImageError("file is empty", path=path, found="0 bytes", mend="copy or export it again")
     return _format(kind).read(path, label=label, channels=channels)
+
+
+def _is_as_stored(volume: Volume) -> bool:
+    orientation = _format(volume.geometry.format).orientation(volume)
+    return orientation is None or orientation.is_ours
 
 
 def _must_be_there(path: Path) -> None:

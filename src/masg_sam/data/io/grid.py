@@ -40,7 +40,7 @@ def same_grid(image: Volume, other: Volume) -> None:
         GeometryError: shapes differ, spacings by more than a thousandth of a voxel, or corners by more than
             a hundredth of one and 1e-3 mm; or one is a picture, which has no more than a shape, and one is a scan.
     """
-    _same_shape(image, other)
+    same_shape(image, other)
     if image.affine is None or other.affine is None:
         if image.affine is not other.affine:
             raise _other_kind(image, other)
@@ -68,7 +68,7 @@ def on_grid(image: Volume, label: Volume) -> Volume:
         GeometryError: it lies on another grid, or has labelled voxels outside the image.
     """
     if _is_unsized(label):
-        _same_shape(image, label)
+        same_shape(image, label)
         return replace(label, spacing=image.spacing, affine=image.affine)
     if not is_loose(label):
         same_grid(image, label)
@@ -97,7 +97,12 @@ def _is_unsized(label: Volume) -> bool:
     return label.geometry.format == STACK and not label.geometry.header
 
 
-def _same_shape(image: Volume, other: Volume) -> None:
+def same_shape(image: Volume, other: Volume) -> None:
+    """Make sure that two files have as many voxels along each axis.
+
+    Raises:
+        GeometryError: they have not.
+    """
     if image.shape != other.shape:
         found, expected = (f"{_times(other.shape)} voxels (Z, Y, X)", f"{_times(image.shape)} voxels")
         raise _apart("another shape than", image, other, found, expected)
@@ -138,8 +143,8 @@ def _other_kind(image: Volume, other: Volume) -> GeometryError:
         f"cannot be laid on {image.path.name}",
         path=other.path,
         found=kinds[0],
-        expected=f"{kinds[1]}, as the image is",
-        mend="save the label as the image is: PNG on pictures, NIfTI with the image's affine on scans",
+        expected=kinds[1],
+        mend="save both as one kind: pictures as PNG, scans with the same affine",
     )
 
 

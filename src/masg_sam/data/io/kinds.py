@@ -101,5 +101,6 @@ def dicom_files(folder: Path) -> Iterator[Path]:
             suffix = suffix_of(path)
             if name.startswith(".") or SUFFIXES.get(suffix or "", "dicom") != "dicom":
                 continue
-            if (suffix or "").endswith(".dcm") or is_dicom_file(path):
+            named = (suffix or "").endswith(".dcm") and (path.is_file() or not path.exists())  # a pipe would never end
+            if named or is_dicom_file(path):
                 yield path

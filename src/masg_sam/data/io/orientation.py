@@ -34,6 +34,11 @@ class Orientation:
         """
         return cls(io_orientation(OFF_TIES @ affine))
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the file's axes are ours already."""
+        return bool(np.array_equal(self.axes, [[0, 1], [1, 1], [2, 1]]))
+
     def to_ours(self, voxels: np.ndarray) -> np.ndarray:
         """``x x y x z (x C)`` of the file to our ``C x Z x Y x X``."""
         turned = apply_orientation(voxels, self.axes)

@@ -88,11 +88,13 @@ def _numbers(data: np.ndarray) -> np.ndarray:
 def _imagej(file: tifffile.TiffFile) -> tuple[tuple[float, float, float], dict[str, Any]] | None:
     """Voxel size along ``Z, Y, X`` in mm as ImageJ writes it, and what writes it again.
 
-    A distance of slices of one unit, it leaves out.
+    A distance of slices of one unit, it leaves out; of a centimetre or an inch, nobody said so.
     """
     facts, tags = file.imagej_metadata or {}, file.series[0].keyframe.tags
-    scale, depth = MM.get(str(facts.get("unit", "")).lower()), facts.get("spacing", 1.0)
-    if scale is None or not {"XResolution", "YResolution"} <= {tag.name for tag in tags}:
+    scale, depth = MM.get(str(facts.get("unit", "")).lower()), facts.get("spacing")
+    if depth is None and (scale or MM["cm"]) <= MM["mm"]:
+        depth = 1.0
+    if scale is None or depth is None or not {"XResolution", "YResolution"} <= {tag.name for tag in tags}:
         return None
     across, down = (tags[name].value for name in ("XResolution", "YResolution"))  # pixels a unit, as a fraction
     spacing = (abs(float(depth)) * scale, scale * down[1] / down[0], scale * across[1] / across[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,9 +9,8 @@ from pathlib import Path
 
 from masg_sam.data.io.kinds import READABLE_SUFFIXES, dicom_files, format_of, suffix_of
 from masg_sam.data.layouts.case import Case, case_name, in_order, natural
-from masg_sam.errors import LayoutError, few
+from masg_sam.errors import LayoutError
 
-log = logging.getLogger(__name__)
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 MOST_CHANNELS = 8  # more files than that with one name are numbered pictures, where nobody knows better
 LABEL_ENDINGS = ("_segmentation", "_mask", "_label", "_seg", "_gt")
@@ -22,7 +20,6 @@ IMAGE_FOLDERS, LABEL_FOLDERS = ("images", "image", "imgs", "img"), ("labels", "l
 def plain_cases(images: Path, labels: Path) -> tuple[Case, ...]:
     """Cases of plain folders. Where labels carry the same number at the end, it counts pictures and not channels."""
     files = images_in(images)
-    _tell_deeper(images)
     alone = [Case(case_name(file), (file,), None) for file in files]
     names = {case.name for case in alone}
     numbered = not names.isdisjoint(by_case(readable(labels), names))
@@ -143,14 +140,6 @@ def images_in(folder: Path) -> list[Path]:
     if whole is not None:
         found += [item for item in visible if item.is_dir() and next(dicom_files(item), None)]
     return sorted(found, key=lambda item: natural(item.name))
-
-
-def _tell_deeper(folder: Path) -> None:
-    """Warn of folders of images among images, which are not looked into."""
-    inner = [item for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")]
-    left = sorted(item.name for item in inner if readable(item) and not next(dicom_files(item), None))
-    if left and readable(folder):
-        log.warning("%s: what lies in folders of it is left out: %s", folder, few(left))
 
 
 def _separate(dicom: Sequence[Path]) -> list[Path] | None:

@@ -52,13 +52,13 @@ def _places(dataset: Dataset, part: str) -> tuple[Path | None, Path | None]:
 
 
 def _cases(images: Path, labels: Path | None, dataset: Dataset) -> tuple[Case, ...]:
-    """Those of a folder; in plain ones a case has as many files as in training."""
+    """Those of a folder; in a plain one without labels a case has as many files as in training."""
     labels = labels if labels is not None and readable(labels) else None
     if dataset.layout != "folders":
         grouped = group_channels(images_in(images), most=dataset.packed)
         found = grouped if labels is None else match(grouped, labels, images)
     elif labels is None:
-        found = group_channels(images_in(images), len(dataset.cases[0].images))
+        found = group_channels(images_in(images), max(len(case.images) for case in dataset.cases))
     else:
         found = plain_cases(images, labels)
     return tuple(case for case in found if case.images)

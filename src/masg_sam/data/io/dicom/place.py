@@ -106,7 +106,7 @@ def _must_be_safe(source: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
 def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
     with archive.open(entry) as packed:
         start = packed.read(DICOM_PREFIX)
-        if not is_dicom_mark(start):
+        if not (is_dicom_mark(start) or entry.filename.lower().endswith(".dcm")):
             return
         path = folder / PurePosixPath(entry.filename.replace("\\", "/"))
         path.parent.mkdir(parents=True, exist_ok=True)
