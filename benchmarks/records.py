@@ -101,14 +101,42 @@ def against_reference(
     return dict(zip(others, differences(found, [(REFERENCE, other) for other in others]), strict=True))
 
 
-def seed_by_seed(groups: Mapping[tuple[Any, ...], Sequence[Record]], dataset: str, method: str) -> list[float | None]:
-    """Mean difference of Dice of the whole method to another one with each seed that both have, in their order."""
-    ours, theirs = ({run["seed"]: run for run in groups.get((dataset, one), [])} for one in (REFERENCE, method))
+def holds(
+    groups: Mapping[tuple[Any, ...], Sequence[Record]],
+    dataset: str,
+    method: str,
+    pair: Difference | None,
+    metric: str,
+    name: str | None = None,
+) -> bool:
+    """Whether a difference of :func:`against_reference` holds over the cases, with the same sign for every seed."""
+    if pair is None or pair.mean is None or not pair.holds:
+        return False
+    seeds = seed_by_seed(groups, dataset, method, metric, name)
+    return all(one is None or one * pair.mean > 0 for one in seeds)
+
+
+def seed_by_seed(
+    groups: Mapping[tuple[Any, ...], Sequence[Record]],
+    dataset: str,
+    method: str,
+    metric: str = "dice",
+    name: str | None = None,
+) -> list[float | None]:
+    """Mean difference of the whole method to another one with each seed that both have, in their order."""
     found = []
-    for seed in sorted(ours.keys() & theirs.keys()):
-        pair = {(dataset, REFERENCE): [ours[seed]], (dataset, method): [theirs[seed]]}
-        found.append(against_reference(pair, dataset, "dice")[method].mean)
+    for ours, theirs in shared(groups, dataset, method):
+        pair = {(dataset, REFERENCE): [ours], (dataset, method): [theirs]}
+        found.append(against_reference(pair, dataset, metric, name)[method].mean)
     return found
+
+
+def shared(
+    groups: Mapping[tuple[Any, ...], Sequence[Record]], dataset: str, method: str
+) -> list[tuple[Record, Record]]:
+    """The runs of the whole method and of another one with each seed that both have, in their order."""
+    ours, theirs = ({run["seed"]: run for run in groups.get((dataset, one), [])} for one in (REFERENCE, method))
+    return [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
 
 
 def _order(record: Record) -> tuple[Any, ...]:

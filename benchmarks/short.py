@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data_sets import DATASETS, SCANS
 from mdtable import difference, number, spread, table
-from records import Record, against_reference, commits, costs, grouped, values
+from records import Record, against_reference, commits, costs, grouped, holds, values
 from studies import METHODS, NNUNET, PLAIN, REFERENCE
 
 from masg_sam.evaluation.paired import Difference
@@ -54,21 +55,24 @@ def ablation(records: Sequence[Record]) -> str:
     datasets = [name for name in DATASETS if (name, REFERENCE) in groups]
     apart = {name: against_reference(groups, name, "dice") for name in datasets}
     rows = [
-        [method, *(_against(groups.get((name, method), []), apart[name].get(method)) for name in datasets)]
+        [method, *(_against(groups, name, method, apart[name].get(method)) for name in datasets)]
         for method in METHODS
         if any((name, method) in groups for name in datasets)
     ]
     return table(["method", *(DATASETS[name].title for name in datasets)], rows)
 
 
-def _against(runs: Sequence[Record], pair: Difference | None) -> str:
+def _against(
+    groups: Mapping[tuple[Any, ...], Sequence[Record]], dataset: str, method: str, pair: Difference | None
+) -> str:
     """Dice with its deviation over seeds, and how far it is from the whole method's; a star where that holds."""
+    runs = groups.get((dataset, method), [])
     if not runs:
         return "–"
     dice = spread(values(runs, "dice"))
     if pair is None or pair.mean is None:
         return dice
-    return f"{dice} ({-pair.mean:+.3f}{'*' if pair.holds else ''})"
+    return f"{dice} ({-pair.mean:+.3f}{'*' * holds(groups, dataset, method, pair, 'dice')})"
 
 
 TABLES: dict[str, Callable[[Sequence[Record]], str]] = {"results": headline, "modules": ablation}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from data_sets import DATASETS, PUBLISHED, SCANS
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from mdtable import difference, number, section, spread
 from records import (
@@ -19,10 +20,12 @@ from records import (
     commits,
     costs,
     grouped,
+    holds,
     labelled,
     read,
     scores,
     seed_by_seed,
+    shared,
     values,
     without_distance,
     worst,
@@ -58,8 +61,8 @@ of the worst tenth of the cases. Δ is masg-sam minus the method, seed by seed a
 value, averaged in each case, with the 95 % bootstrap interval (BCa) over the cases. p is of Wilcoxon's signed-rank test
 on the differences of Dice, corrected (Holm) for the rows of the same dataset in this table. A star marks differences
 that hold as [`masg-sam compare`](../docs/how-to/compare.md) has it: p below 0.05, the interval away from zero, mean and
-ranks on one side. All of this is over test cases; how much another training seed changes stands in "seed by seed", the
-Δ Dice of each."""
+ranks on one side; and which have the same sign with every seed. All of this is over test cases: a star of one seed says
+nothing of the next one. How much that changes stands in "seed by seed", the Δ Dice of each."""
 PEERS = """nnU-Net v2 plans and preprocesses the same labelled cases (not counted), trains on all of them for about the
 wall clock that `masg-sam train` took with its defaults when it was run (see "train min"), with a learning rate that
 decays to zero over that time, and predicts as it does by default: `3d_fullres` for scans, `2d` for pictures, and `2d`
@@ -161,16 +164,17 @@ def classes(heading: str, records: Sequence[Record]) -> str:
         for name in groups[dataset, REFERENCE][0]["classes"]:
             dice, hd95, surface = (against_reference(groups, dataset, metric, name) for metric, _ in METRICS)
             for method, pair in dice.items():
-                means = [mean_of(groups[dataset, one], "dice", name) for one in (REFERENCE, method)]
+                means = [mean_of(runs, "dice", name) for runs in zip(*shared(groups, dataset, method), strict=True)]
+                star = "*" * holds(groups, dataset, method, pair, "dice", name)
                 wins = [sum(sign * change > 0 for change in pair.cases.values()) for sign in (1, -1)]
-                scored = [*map(number, means), difference(pair, 3) + "*" * pair.holds, f"{wins[0]} / {wins[1]}"]
+                scored = [*map(number, means), difference(pair, 3) + star, f"{wins[0]} / {wins[1]}"]
                 borders = [difference(hd95[method], 1), difference(surface[method], 3)]
                 rows.append([DATASETS[dataset].title, name, method, *scored, *borders])
     return section(
         heading,
         "Dice of masg-sam and of the method named, the paired difference as above with the number of cases in which\n"
-        "masg-sam is better or worse, and the differences of HD95 and surface Dice. p is corrected for the methods of\n"
-        "a class. Anterior and posterior hippocampus touch each other.",
+        "masg-sam is better or worse, and the differences of HD95 and surface Dice; all of the seeds that both have.\n"
+        "p is corrected for the methods of a class. Anterior and posterior hippocampus touch each other.",
         ["dataset", "class", "against", "masg-sam", "it", "Δ Dice", "better / worse", "Δ HD95", "Δ surface Dice"],
         rows,
     )
@@ -208,8 +212,11 @@ def methods(heading: str, text: str, records: Sequence[Record]) -> str:
             cost += [number(mean(run["predict"]["minutes"] for run in runs), 1), commits(runs)]
             scored = [spread(values(runs, metric), digits) for metric, digits in METRICS]
             scored.insert(1, number(worst(runs)[1]))
-            pairs = [(apart[metric].get(method), digits) for metric, digits in METRICS]
-            changes = [difference(pair, digits) + "*" * bool(pair and pair.holds) for pair, digits in pairs]
+            pairs = [(apart[metric].get(method), metric, digits) for metric, digits in METRICS]
+            changes = [
+                difference(pair, digits) + "*" * holds(groups, dataset, method, pair, metric)
+                for pair, metric, digits in pairs
+            ]
             seeds = [] if method == REFERENCE else seed_by_seed(groups, dataset, method)
             changes.insert(
                 1, ", ".join("–" if one is None else f"{one:+.3f}" for one in seeds) if len(seeds) > 1 else "–"
@@ -272,7 +279,8 @@ def curve(records: Sequence[Record], path: Path) -> None:
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "shots"}):  # or the file would be another one each time
+        figure.savefig(path, metadata={"Date": None})
 
 
 def origin(records: Sequence[Record]) -> str:
