@@ -18,14 +18,16 @@ LEAST_SHARE = 0.01  # of the cross entropy, to each class present at first; see 
 def soft_dice(probability: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     """One minus the Dice of the whole batch, averaged over the classes.
 
-    A class that is nowhere costs ``p / (p + smooth)``, where ``p`` is the sum of its probability over all pixels.
+    A class that is nowhere costs ``p / (p + smooth)``, where ``p`` is the sum of its probability over all pixels. The
+    overlap is the smaller of both and not their product: the same where targets are 0 and 1, and where a cell is
+    covered in part it lets the part itself cost nothing (Dice semimetric loss, Wang et al., NeurIPS 2023).
 
     Args:
         probability: ``B x K x H x W`` in 0..1.
         target: the same shape, 0..1.
         smooth: pixels added to both sides of the fraction.
     """
-    overlap = (probability * target).sum((0, 2, 3))  # K
+    overlap = torch.minimum(probability, target).sum((0, 2, 3))  # K
     total = probability.sum((0, 2, 3)) + target.sum((0, 2, 3))
     return (1 - (2 * overlap + smooth) / (total + smooth)).mean()
 
