@@ -19,6 +19,7 @@ from masg_sam.errors import InputError, OutputError, WriteError
 
 PathLike = str | os.PathLike[str]
 UNFINISHED = ".writing-"  # how the names of unfinished files begin; what a kill leaves does not count
+CHECKED, PREDICTED, PICTURES = "check.json", "prediction.json", "pictures"  # in the folders of `check` and `predict`
 MOST_TEXT = 256 * 2**20  # bytes of a JSON or XML file
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ from masg_sam.data.layouts import Case, find_images
 from masg_sam.data.volume import Volume
 from masg_sam.devices import resolve_device
 from masg_sam.errors import InputError, OutputError, WriteError
-from masg_sam.files import PathLike, append_text, must_be_folder, read_json, write_text
+from masg_sam.files import PICTURES, PREDICTED, PathLike, append_text, must_be_folder, read_json, write_text
 from masg_sam.inference.arrays import array_volume
 from masg_sam.inference.predictor import Predictor, Segmentation
 from masg_sam.inference.prompt_file import PromptFile
@@ -36,7 +36,7 @@ from masg_sam.inference.quality import assess, read_quality
 from masg_sam.models.checkpoint import TrainedModel, find_model, load_model, save_model
 
 log = logging.getLogger(__name__)
-PREDICTIONS, PREDICTED, CLASSES, PICTURES = "predictions.jsonl", "prediction.json", "dataset.json", "pictures"
+PREDICTIONS, CLASSES = "predictions.jsonl", "dataset.json"
 
 PromptsOf = Callable[[str, Volume], Sequence[UserPrompt]]  # by case name and image
 
@@ -179,8 +179,7 @@ class MasgSam:
     def _predict_cases(
         self, cases: Sequence[Case], folder: Path, prompts_of: PromptsOf, pictures: bool, mask_format: str | None
     ) -> Iterator[CaseResult]:
-        before = _predicted(folder / PREDICTIONS)
-        whole = _is_whole(folder / PREDICTIONS)
+        before, whole = _predicted(folder / PREDICTIONS)
         failed: list[InputError] = []
         for case in cases:
             try:
@@ -317,17 +316,12 @@ def _check_strangers(folder: Path, names: tuple[str, ...]) -> None:
             )
 
 
-def _predicted(path: Path) -> dict[str, Any]:
-    """The mask of each case, as the lines of earlier predictions name it."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    found = [_line(line) for line in lines]
-    return {one["case"]: one.get("file") for one in found if isinstance(one.get("case"), str)}
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether no line of earlier predictions was cut short, as a crash may leave the last one."""
+def _predicted(path: Path) -> tuple[dict[str, Any], bool]:
+    """The mask of each case, as the lines of earlier predictions name it; and whether none of them was cut short."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return all(_line(line) for line in text.splitlines()) and (not text or text.endswith("\n"))
+    found = [_line(line) for line in text.splitlines()]
+    masks = {one["case"]: one.get("file") for one in found if isinstance(one.get("case"), str)}
+    return masks, all(found) and (not text or text.endswith("\n"))
 
 
 def _line(text: str) -> dict[str, Any]:
@@ -354,7 +348,7 @@ def _record(path: Path, result: CaseResult, again: bool) -> None:
     """
     if again:
         lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _line(line) and _line(line).get("case") != result.case]
+        kept = [line for line in lines if (known := _line(line)) and known.get("case") != result.case]
         write_text(path, "".join(line + "\n" for line in [*kept, result.to_json()]))
     else:
         append_text(path, result.to_json() + "\n")

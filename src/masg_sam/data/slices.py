@@ -70,8 +70,10 @@ def must_be_drawable(volume: Volume, task: Task) -> None:
     Raises:
         ImageError: they would, as with a voxel size in another unit.
     """
+    if not task.pixel:  # of pictures, which are scaled to fit
+        return
     largest = max(max(canvas_shape(working_shape(volume, view), view)) for view in task.views)
-    if task.pixel and largest > MOST_SIDE:
+    if largest > MOST_SIDE:
         raise ImageError(
             f"slices of {largest} pixels at the model's pixel size",
             path=volume.path,

@@ -50,7 +50,6 @@ SURFACE = ("hd95_mm", "hd_mm", "assd_mm", "surface_dice", "boundary_f1")
 LESIONS = ("lesions_found", "lesions_missed", "lesions_false")
 STATES = ("both_present", "both_empty", "only_prediction", "missed")
 ROUNDING_MM = 1e-6  # a distance that equals the tolerance lies within it, whatever rounding did to it
-DIGITS = 9  # of a distance in mm; what follows is noise of the square root, and would make equal distances differ
 Spacing = tuple[float, float, float]
 
 
@@ -146,8 +145,7 @@ def surface_distances(first: np.ndarray, second: np.ndarray, spacing: Spacing) -
         Distances in mm, from the first to the second and from the second to the first.
     """
     points = [np.argwhere(surface(mask)) * spacing for mask in (first, second)]
-    ways = KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]
-    return ways[0].round(DIGITS), ways[1].round(DIGITS)
+    return KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]
 
 
 def surface(mask: np.ndarray) -> np.ndarray:

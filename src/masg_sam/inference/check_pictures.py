@@ -8,10 +8,8 @@ from pathlib import Path
 from masg_sam.data.check import CaseSummary, TrainingCheck, read_case
 from masg_sam.data.check.show import to_json
 from masg_sam.data.task import PLANES, choose_plane
-from masg_sam.files import write_text
+from masg_sam.files import CHECKED, PICTURES, write_text
 from masg_sam.inference.overlay import write_overlay
-
-FACTS, PICTURES = "check.json", "pictures"
 
 
 def write_check(check: TrainingCheck, out: Path) -> None:
@@ -24,7 +22,7 @@ def write_check(check: TrainingCheck, out: Path) -> None:
     sound = [case for case in check.cases if case.name not in broken]
     if sound and None not in broken:  # an error of the whole set leaves no meaning to the labels
         _write_pictures(check, sound, out / PICTURES)
-    write_text(out / FACTS, json.dumps(to_json(check), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(out / CHECKED, json.dumps(to_json(check), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def _write_pictures(check: TrainingCheck, sound: list[CaseSummary], folder: Path) -> None:

@@ -17,14 +17,14 @@ from masg_sam.evaluation import statistics
 from masg_sam.evaluation.evaluate import Matched, match, score_pairs
 from masg_sam.evaluation.masks import by_name, encode_mask, find_masks
 from masg_sam.evaluation.scores import Evaluation
-from masg_sam.files import read_json
+from masg_sam.files import PREDICTED, read_json
 from masg_sam.models.checkpoint import RUN
 from masg_sam.reports import charts
 from masg_sam.reports.content import Chart, Limits, Report, Table, Value
 from masg_sam.reports.maps import add_maps
 from masg_sam.reports.pictures import case_pictures, legend
 from masg_sam.reports.records import counted, model_facts, place, read_lines
-from masg_sam.segmenter import PREDICTED, PREDICTIONS, CaseResult, MasgSam
+from masg_sam.segmenter import PREDICTIONS, CaseResult, MasgSam
 
 MOST_COLUMNS = 8  # classes with a column of their own
 

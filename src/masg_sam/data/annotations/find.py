@@ -16,13 +16,12 @@ from masg_sam.data.annotations.labelme import read_labelme
 from masg_sam.data.dataset_json import FILE, composed
 from masg_sam.data.io.kinds import SUFFIXES, suffix_of
 from masg_sam.errors import LayoutError, few
-from masg_sam.files import read_json
+from masg_sam.files import CHECKED, PICTURES, PREDICTED, read_json
 
 log = logging.getLogger(__name__)
 SHEET = re.compile(r"annotations\.(json|xml)|_annotations\.coco\.json|instances.*\.json")
 EXPORTED = frozenset(("shapes", "annotations", "categories"))
 SHEET_FOLDERS = ("", "annotations", "images")
-CHECKED, PREDICTED, PICTURES = "check.json", "prediction.json", "pictures"  # as our own commands leave them
 DRAWN_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "images", "image", "imgs", "img", "")
 
 

@@ -108,7 +108,7 @@ def _look_in(data: Path) -> Dataset:
         )
         return Dataset(data, "nnunet", cases, names, channels)
     for root in (data, *(data / name for name in TRAINING)):
-        if own := read_dataset_json(root):
+        if root != data and (own := read_dataset_json(root)):
             facts, names = own, _class_names(own, root)
         pair = folder_pair(root)
         if not (pair and readable(pair[1])) and root.is_dir() and (drawn := find_drawn(root, names)):
