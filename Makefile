@@ -8,8 +8,9 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 demo: .venv/demo
 	$(BIN)/masg-sam demo --out demo
 
+# A process for each core, and each test file in one of them; the threads of PyTorch would only fight for the cores.
 test: .venv/dev lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check src tests benchmarks examples docs/make_reference.py
