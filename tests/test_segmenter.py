@@ -93,26 +93,21 @@ def test_prompts_without_a_case_belong_to_one_image(trained: tuple[MasgSam, Path
     assert "JSON" in caught.value.mend and not (tmp_path / "masks").exists()
 
 
-def test_a_plain_decoder_refuses_prompts(
+def test_prompts_count_with_a_plain_decoder_too(
     tiny: Config, make_task: Callable[..., Task], scans: list[Path], tmp_path: Path
 ) -> None:
-    """It would leave them unread."""
+    """Its network does not read them; its mask follows all the same."""
     config = override(tiny, {"model.decoder.kind": "fpn"})
     sam = load_sam(config.model.encoder)
     network = MasgSamNetwork(config.model, sam, 1, 3, None).eval()
     model = MasgSam(TrainedModel(network, make_task(), config, sam.architecture, {}), "cpu")
-    click = Click((1, 2, 3), "organ 1")
+    image, click = np.zeros((4, 40, 40), np.float32), Click((1, 20, 30), "organ 1")
+    before = model.segment(image, (1, 1, 1)).mask[1, 20, 30]
+    after = model.segment(image, (1, 1, 1), [Click(click.at, click.name, inside=not before)]).mask[1, 20, 30]
+    assert after == (not before)
     file = tmp_path / "prompts.json"
-    file.write_text(json.dumps({"scan0": [{"class": "organ 1", "click": [3, 2, 1]}]}))
-    for call in (
-        lambda: model.segment(np.zeros((4, 8, 8), np.float32), (1, 1, 1), [click]),
-        lambda: model.predict(scans[0], tmp_path / "masks", [click]),
-        lambda: model.predict(scans, tmp_path / "masks", file),
-    ):
-        with pytest.raises(InputError, match="reads no prompts"):
-            call()
-    assert not (tmp_path / "masks").exists()
-    assert len(list(model.predict(scans, tmp_path / "masks"))) == 2
+    file.write_text(json.dumps({"scan0": [{"class": "organ 1", "click": [3, 2, 1], "inside": False}]}))
+    assert len(list(model.predict(scans, tmp_path / "masks", file))) == 2
 
 
 def test_a_format_that_shows_to_be_wrong_is_refused_before_the_work(

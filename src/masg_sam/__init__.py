@@ -34,7 +34,7 @@ _HOMES = {
     "Config": "config",
     "Evaluation": "evaluation.scores",
     "RoughMask": "inference.prompting",
-    "Segmentation": "inference.predictor",
+    "Segmentation": "inference.segmentation",
     "TrainingCheck": "data.check",
     "load_config": "config",
 }  # of the others: api
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from masg_sam.data.check import TrainingCheck
     from masg_sam.evaluation.compare import Comparison
     from masg_sam.evaluation.scores import Evaluation
-    from masg_sam.inference.predictor import Segmentation
     from masg_sam.inference.prompting import Box, Click, RoughMask
+    from masg_sam.inference.segmentation import Segmentation
 
 
 def __getattr__(name: str) -> Any:

@@ -29,10 +29,12 @@ from masg_sam.devices import resolve_device
 from masg_sam.errors import InputError, OutputError, WriteError
 from masg_sam.files import PICTURES, PREDICTED, PathLike, append_text, must_be_folder, read_json, write_text
 from masg_sam.inference.arrays import array_volume
-from masg_sam.inference.predictor import Predictor, Segmentation
+from masg_sam.inference.predictor import Predictor
 from masg_sam.inference.prompt_file import PromptFile
 from masg_sam.inference.prompting import UserPrompt
 from masg_sam.inference.quality import assess, read_quality
+from masg_sam.inference.segmentation import Segmentation
+from masg_sam.inference.session import Session
 from masg_sam.models.checkpoint import TrainedModel, find_model, load_model, save_model
 
 log = logging.getLogger(__name__)
@@ -133,11 +135,23 @@ class MasgSam:
 
         Raises:
             InputError: an array of other axes or channels, a scan without three positive numbers as spacing, or prompts
-                for a model that reads none.
+                that lie elsewhere.
         """
-        if prompts:
-            self._must_read_prompts()
         return self.predictor.segment(array_volume(image, spacing, self.model.task), prompts)
+
+    def session(self, image: np.ndarray, spacing: Sequence[float] | None = None) -> Session:
+        """Ask the network about an array once, to correct its mask with clicks, boxes and rough masks in moments.
+
+        Args:
+            image, spacing: as in :meth:`segment`.
+
+        Returns:
+            Its ``segment(prompts)`` gives the mask with all these prompts.
+
+        Raises:
+            InputError: an array of other axes or channels, or a scan without three positive numbers as spacing.
+        """
+        return self.predictor.session(array_volume(image, spacing, self.model.task))
 
     def predict(
         self,
@@ -164,7 +178,7 @@ class MasgSam:
         Raises:
             ConfigError, OutputError: at the call, for a format that is none or does not fit an image, or a folder
                 that holds something else; nothing is done.
-            InputError: at the call, for images or prompts that are not there, or prompts for a model that reads none.
+            InputError: at the call, for images or prompts that are not there.
             WriteError: while iterating, if nothing can be written, as on a full disk.
             InputError: at the end, if a case could not be read; all the others are done by then.
         """
@@ -207,8 +221,6 @@ class MasgSam:
 
     def _prompts(self, prompts: Sequence[UserPrompt] | PathLike, cases: Sequence[Case]) -> PromptsOf:
         """The prompts of each case, once its image is there."""
-        if prompts:
-            self._must_read_prompts()
         if isinstance(prompts, str | os.PathLike):
             file = PromptFile(Path(prompts))
             file.check([case.name for case in cases], self.class_names)
@@ -220,15 +232,6 @@ class MasgSam:
                 mend="predict one file, or give the prompts of each case in a JSON file",
             )
         return lambda case, volume: prompts
-
-    def _must_read_prompts(self) -> None:
-        kind = self.model.config.model.decoder.kind
-        if kind != "sam":
-            raise InputError(
-                "this model reads no prompts",
-                found=f"a plain decoder (model.decoder.kind {kind})",
-                mend="predict without prompts, or train with --model.decoder.kind sam",
-            )
 
     def _predict_case(
         self, case: Case, folder: Path, prompts_of: PromptsOf, pictures: bool, mask_format: str | None

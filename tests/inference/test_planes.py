@@ -16,10 +16,6 @@ def even(value: float, axis: int, shape: tuple[int, int, int] = FLAT) -> Tensor:
     return torch.cat([1 - one, one], 1)
 
 
-def nobody(slices: int) -> Tensor:
-    return torch.zeros(slices, dtype=torch.bool)
-
-
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
@@ -39,7 +35,7 @@ def test_planes_are_joined_by_their_weighted_geometric_mean() -> None:
     others = OtherPlanes(1, FLAT, axis=0)
     others.add([even(0.9, 1)], 1)
     others.add(even(0.6, 2).split(2), 2)
-    joined = others.join(even(0.2, 0), 0, nobody(2))
+    joined = others.join(even(0.2, 0), 0)
     top, rest = (0.2**4 * 0.54) ** (1 / 6), (0.8**4 * 0.04) ** (1 / 6)
     assert joined[:, 1] == pytest.approx(top / (top + rest), abs=1e-3)
     assert joined.sum(1) == pytest.approx(1.0, abs=1e-6)
@@ -50,7 +46,7 @@ def test_another_plane_may_count_more_than_the_models_own() -> None:
     others = OtherPlanes(1, FLAT, axis=2)
     others.add([even(0.9, 0)], 0)
     others.add([even(0.6, 1)], 1)
-    joined = others.join(even(0.2, 2), 0, nobody(4))
+    joined = others.join(even(0.2, 2), 0)
     top, rest = (0.2 * 0.9**4 * 0.6) ** (1 / 6), (0.8 * 0.1**4 * 0.4) ** (1 / 6)
     assert joined[:, 1] == pytest.approx(top / (top + rest), abs=1e-3)
 
@@ -66,27 +62,19 @@ def test_every_voxel_meets_itself(axis: int) -> None:
     for other in across:
         others.add(both.movedim(other + 1, 0).split(2), other)
     own = torch.full_like(both, 0.5).movedim(axis + 1, 0)
-    parts = [others.join(part, 2 * i, torch.zeros(len(part), dtype=torch.bool)) for i, part in enumerate(own.split(2))]
+    parts = [others.join(part, 2 * i) for i, part in enumerate(own.split(2))]
     joined = torch.cat(parts).movedim(0, axis + 1)
     expected = both ** (2 / 3) / (both ** (2 / 3)).sum(0)  # the mean of two logs of p and one of 1/2
     assert torch.allclose(joined, expected, atol=5e-3)
-
-
-def test_where_a_user_spoke_the_own_plane_stands_alone() -> None:
-    others = OtherPlanes(1, CUBE, axis=0)
-    others.add([even(0.9, 1, CUBE)], 1)
-    joined = others.join(even(0.2, 0, CUBE), 0, torch.tensor([False, True, False, False]))
-    assert torch.equal(joined[1], even(0.2, 0, CUBE)[1])
-    assert (joined[[0, 2, 3], 1] > 0.2).all()
 
 
 def test_no_plane_rules_a_class_out() -> None:
     """Once 1e-4 and once 1 for the class, a third each, and the background the other way round."""
     others = OtherPlanes(1, CUBE, axis=0)
     others.add([even(0.0, 1, CUBE)], 1)
-    joined = others.join(even(1.0, 0, CUBE), 0, nobody(4))
+    joined = others.join(even(1.0, 0, CUBE), 0)
     assert joined[:, 1] == pytest.approx(0.5, abs=1e-3)
     others.add([even(0.9, 2, CUBE)], 2)
-    joined = others.join(even(1.0, 0, CUBE), 0, nobody(4))
+    joined = others.join(even(1.0, 0, CUBE), 0)
     assert joined[:, 1] == pytest.approx(0.9 ** (1 / 3) / (0.9 ** (1 / 3) + 0.1 ** (1 / 3)), abs=1e-3)
     assert LEAST_PROBABILITY == 1e-4

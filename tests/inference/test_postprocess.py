@@ -79,6 +79,14 @@ def test_an_absent_class_stays_absent() -> None:
     assert not keep_largest(np.zeros((2, 3, 3), np.uint8), (True, True)).any()
 
 
+def test_the_piece_that_a_user_clicked_on_stays_too() -> None:
+    """Beside the likeliest one; a click on what is no piece of the class keeps nothing."""
+    mask = two_pieces()
+    evidence = np.ones(mask.shape, np.float16)
+    found = keep_likeliest(mask, evidence, (True, True), [[(2, 8, 7)], [(1, 9, 9)]])
+    assert (found == 1).sum() == 10 and (found == 2).sum() == 4
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0, 0.6))
 def test_what_is_left_is_one_piece_of_what_was(seed: int, density: float) -> None:

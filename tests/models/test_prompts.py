@@ -115,3 +115,26 @@ def test_position_codes_keep_full_precision_under_autocast(encoder: PromptEncode
     plain = encoder.position((6, 5))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(encoder.position((6, 5)), plain)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("mirrored", [(), (2,), (3,), (2, 3)])
+def test_prompts_turn_with_their_image(turns: int, mirrored: tuple[int, ...]) -> None:
+    """A pixel painted where each point lies is still there; a box keeps its corners in their order; masks follow."""
+    size = (8, 12)
+    places = torch.tensor([[[3.0, 1.0], [2.0, 4.0], [9.0, 6.0]]])
+    kinds = torch.tensor([[POSITIVE, BOX_START, BOX_END]])
+    masks = torch.arange(2 * 8 * 12.0).view(1, 2, 8, 12)
+    prompts = Prompts(places, kinds, torch.ones_like(kinds), masks, torch.ones(1, 2))
+    image = torch.zeros(1, 3, *size)
+    for i, (x, y) in enumerate(places[0].long().tolist()):
+        image[0, i, y, x] = 1
+
+    turned = torch.rot90(image, turns, (2, 3)).flip(mirrored)
+    found = prompts.turned(turns, mirrored, size)
+    (x, y) = found.points[0, 0].long().tolist()
+    assert turned[0, 0, y, x] == 1
+    corners = torch.stack([turned[0, i].nonzero()[0].flip(0) for i in (1, 2)])  # x, y
+    assert found.points[0, 1:].tolist() == [corners.amin(0).tolist(), corners.amax(0).tolist()]
+    assert found.masks is not None and found.masks.equal(torch.rot90(masks, turns, (2, 3)).flip(mirrored))
+    assert places[0, 0].tolist() == [3.0, 1.0] and found.kinds.equal(kinds)

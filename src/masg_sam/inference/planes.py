@@ -54,18 +54,15 @@ class OtherPlanes:
             slices[done : done + len(batch)] += (self.weights[axis] * floored_log(batch)).cpu().half()
             done += len(batch)
 
-    def join(self, probability: Tensor, start: int, alone: Tensor) -> Tensor:
+    def join(self, probability: Tensor, start: int) -> Tensor:
         """The weighted geometric mean of all planes.
 
         Args:
             probability: of slices of the model's own plane, ``B x K+1 x rows x columns``.
             start: number of the first of them.
-            alone: slices in which only their own plane counts, ``B`` of bool.
         """
         others = self.logs.movedim(self.axis + 1, 0)[start : start + len(probability)].to(probability)
-        joined = (self.weights[self.axis] * floored_log(probability) + others).softmax(1)
-        joined[alone] = probability[alone]
-        return joined
+        return (self.weights[self.axis] * floored_log(probability) + others).softmax(1)
 
 
 def floored_log(probability: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -23,7 +26,12 @@ def margin(probability: Tensor) -> Tensor:
     return (first - second).half()
 
 
-def keep_likeliest(mask: np.ndarray, evidence: np.ndarray, single: tuple[bool, ...]) -> np.ndarray:
+def keep_likeliest(
+    mask: np.ndarray,
+    evidence: np.ndarray,
+    single: tuple[bool, ...],
+    clicked: Sequence[Sequence[tuple[int, ...]]] = (),
+) -> np.ndarray:
     """Keep one piece of each class whose training labels were all in one piece: that with the most evidence.
 
     Between pieces of like size that is the one the network is surer of, and a large piece outweighs a small one.
@@ -32,18 +40,19 @@ def keep_likeliest(mask: np.ndarray, evidence: np.ndarray, single: tuple[bool, .
         mask: classes ``Z x Y x X``; not changed.
         evidence: of each voxel for its class, the same shape, see :func:`margin`.
         single: for each class 1..K, whether it comes in one piece.
+        clicked: for each class, voxels ``z, y, x`` that a user says are of it: their pieces stay too.
 
     Returns:
         The mended mask, 26-connected pieces in a volume and 8-connected ones in a picture.
     """
     result = mask.copy()
     neighbourhood = np.ones((3, 3, 3))
-    for value, alone in enumerate(single, start=1):
+    for value, (alone, places) in enumerate(zip_longest(single, clicked, fillvalue=()), start=1):
         region = mask == value
         if not alone or not region.any():
             continue
         pieces, count = ndimage.label(region, structure=neighbourhood)
         if count > 1:
             likeliest = np.bincount(pieces[region], weights=evidence[region])[1:].argmax() + 1
-            result[region & (pieces != likeliest)] = 0
+            result[region & ~np.isin(pieces, [likeliest, *(pieces[place] for place in places)])] = 0
     return result

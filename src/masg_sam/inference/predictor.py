@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 from masg_sam.data.slices import (
     canvas_shape,
     filled_window,
-    from_slices,
     in_plane,
     must_be_drawable,
     network_batches,
@@ -26,9 +24,10 @@ from masg_sam.devices import memory_format, mixed_precision
 from masg_sam.errors import ImageError
 from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions
 from masg_sam.inference.planes import LEAST_DEPTH, OtherPlanes
-from masg_sam.inference.postprocess import keep_likeliest, margin
 from masg_sam.inference.prompting import PromptBook, UserPrompt
-from masg_sam.inference.signals import Agreement, Certainty, Signals, joined, ratio
+from masg_sam.inference.segmentation import Segmentation, assemble
+from masg_sam.inference.session import Session
+from masg_sam.inference.signals import Agreement, Signals
 from masg_sam.inference.smoothing import smooth_slices
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
@@ -41,34 +40,11 @@ EMPTY_LOGIT = 10.0  # of background where a scan is empty; of the classes its ne
 SMOOTHING_MM, JOINED_SMOOTHING_MM, MOST_SMOOTHING = 1.0, 0.5, 1.6
 
 
-@dataclass(frozen=True)
-class Segmentation:
-    """What was found in a volume.
-
-    Attributes:
-        mask: classes 0..K, ``Z x Y x X`` of uint8, on the volume's own grid.
-        certainty: how sure the network was, before post-processing.
-        kept: part of each class's voxels that post-processing kept, ``K``; NaN where there were none.
-        planes: agreement of the model's own plane with all planes together; ``None`` where it has but one.
-    """
-
-    mask: np.ndarray
-    certainty: Certainty
-    kept: np.ndarray
-    planes: Agreement | None = None
-
-    @property
-    def confidence(self) -> tuple[float | None, ...]:
-        """Mean probability of each class over the voxels given to it; ``None`` where there are none."""
-        means = ratio(self.certainty.inside.sum(0), self.certainty.voxels.sum(0))
-        return tuple(None if np.isnan(value) else round(float(value), 4) for value in means)
-
-
 class Predictor:
     """Runs a network over the slices of a volume.
 
     Memory holds the volume, its normalised voxels, its mask, how sure each voxel of it is (two bytes) and one batch of
-    slices, however many slices there are; with several planes the class probabilities of the volume too.
+    slices, however many slices there are; with several planes, or prompts, the class probabilities of the volume too.
 
     Args:
         network: trained, in evaluation mode.
@@ -96,39 +72,30 @@ class Predictor:
 
         Args:
             volume: its image, with the channels of the training images.
-            prompts: clicks, boxes, rough masks; none are needed. In a slice that has some, only they and the
-                model's own plane count.
+            prompts: clicks, boxes, rough masks; none are needed.
 
         Raises:
             ImageError: a picture where the training images were scans, several slices where they were pictures,
                 another number of channels, or voxels that are far too large.
         """
         self._check(volume)
-        classes = self.task.labels.num_classes
-        book, voxels = self._book(volume, prompts), self.task.intensity(volume.data)
-        others = None if book is not None and book.masks else self._other_planes(volume, voxels)
-        masks: list[np.ndarray] = []
-        evidence: list[np.ndarray] = []
-        certainty: list[Certainty] = []
+        if prompts:
+            return self._session(volume, self._book(volume, prompts)).segment(prompts)
         agreement: list[Agreement] = []
-        done = 0
-        smoothing = SMOOTHING_MM if others is None else JOINED_SMOOTHING_MM
-        for probability in self._smoothed(volume, voxels, self.task, smoothing, book):
-            mask = probability.argmax(1)
-            if others is not None:
-                alone = [book is not None and book.touches(done + i) for i in range(len(mask))]
-                first, probability = mask, others.join(probability, done, torch.tensor(alone))
-                mask = probability.argmax(1)
-                agreement.append(Agreement.of(first, mask, classes))
-            certainty.append(Certainty.of(probability, mask))
-            masks.append(mask.to(torch.uint8).cpu().numpy())
-            evidence.append(margin(probability).cpu().numpy())
-            done += len(mask)
-        found, sure = (from_slices(np.concatenate(maps), self.task.axis) for maps in (masks, evidence))
-        kept = keep_likeliest(found, sure, self.task.single)
-        counts = [np.bincount(mask.ravel(), minlength=classes + 1)[1:] for mask in (kept, found)]
-        planes = joined(agreement) if agreement else None
-        return Segmentation(kept, joined(certainty), ratio(*counts), planes)
+        return assemble(self._joined(volume, None, agreement), self.task, agreement)
+
+    @torch.inference_mode()
+    def session(self, volume: Volume) -> Session:
+        """Ask the network once, and correct what it said as often as needed.
+
+        Args:
+            volume: its image.
+
+        Raises:
+            ImageError: as :meth:`segment`.
+        """
+        self._check(volume)
+        return self._session(volume, None)
 
     @torch.inference_mode()
     def signals(self, volume: Volume, found: Segmentation) -> Signals:
@@ -145,12 +112,35 @@ class Predictor:
             opinions.ask(batch[..., rows, columns].to(self.device))
         return opinions.signals(found.certainty, found.kept, asked, found.planes)
 
-    def _book(self, volume: Volume, prompts: Sequence[UserPrompt]) -> PromptBook | None:
-        """The prompts, to be looked up slice by slice; ``None`` without any."""
-        if not prompts:
-            return None
+    def _session(self, volume: Volume, book: PromptBook | None) -> Session:
+        agreement: list[Agreement] = []
+        slices = self._joined(volume, book, agreement)
+        return Session(slices, volume, self.task, agreement)
+
+    def _book(self, volume: Volume, prompts: Sequence[UserPrompt]) -> PromptBook:
+        """The prompts as the network takes them, to be looked up slice by slice."""
         working = working_shape(volume, self.task)
         return PromptBook(prompts, self.task, volume.shape, working, canvas_shape(working, self.task))
+
+    def _joined(self, volume: Volume, book: PromptBook | None, agreement: list[Agreement]) -> Iterator[Tensor]:
+        """Class probabilities of the slices of the model's own plane, joined with what other planes say.
+
+        Args:
+            volume: its image.
+            book: prompts; ``None`` without any. The own plane hears them.
+            agreement: takes how far the own plane agrees with all, slice by slice, where there are others.
+        """
+        voxels, done = self.task.intensity(volume.data), 0
+        others = self._other_planes(volume, voxels)
+        smoothing = SMOOTHING_MM if others is None else JOINED_SMOOTHING_MM
+        for probability in self._smoothed(volume, voxels, self.task, smoothing, book):
+            if others is None:
+                yield probability
+                continue
+            joined = others.join(probability, done)
+            agreement.append(Agreement.of(probability.argmax(1), joined.argmax(1), self.task.labels.num_classes))
+            done += len(joined)
+            yield joined
 
     def _other_planes(self, volume: Volume, voxels: np.ndarray) -> OtherPlanes | None:
         """What the planes across the model's own one say; ``None`` where there are none, or too few slices."""
@@ -203,17 +193,20 @@ class Predictor:
         return torch.cat(found)[places.argsort()]
 
     def _logits(self, batch: Tensor, prompts: Prompts | None) -> Tensor:
-        """``B x K+1 x h x w``; without a prompt the mean over all mirrored views, where those are as good.
+        """``B x K+1 x h x w``; the mean over all mirrored views, where those are as good.
 
         Where training inputs were square and this one is, it is turned by a right angle too: eight views, else four.
         """
-        if prompts is not None or not self.task.mirror:
+        if not self.task.mirror:
             return self.network(batch, prompts).logits
-        square = self.task.size[0] == self.task.size[1] and batch.shape[2] == batch.shape[3]
-        turns = (0, 1) if square else (0,)
-        views = [(turn, axes) for turn in turns for axes in MIRRORED]
-        found = (_unturned(self.network(_turned(batch, *view)).logits.float(), *view) for view in views)
-        return sum(found, start=torch.zeros((), device=batch.device)) / len(views)
+        size = (batch.shape[2], batch.shape[3])
+        square = self.task.size[0] == self.task.size[1] and size[0] == size[1]
+        total = torch.zeros((), device=batch.device)
+        views = [(turn, axes) for turn in ((0, 1) if square else (0,)) for axes in MIRRORED]
+        for turn, axes in views:
+            given = prompts.turned(turn, axes, size) if prompts else None
+            total = total + _unturned(self.network(_turned(batch, turn, axes), given).logits.float(), turn, axes)
+        return total / len(views)
 
     def _check(self, volume: Volume) -> None:
         self._check_kind(volume)

@@ -59,8 +59,43 @@ class RoughMask:
 UserPrompt = Click | Box | RoughMask
 
 
+def must_be_within(prompts: Sequence[UserPrompt], task: Task, shape: tuple[int, int, int]) -> None:
+    """Make sure that prompts are of known classes and lie in the volume, each click and box in a slice.
+
+    Args:
+        prompts: what the user gave.
+        task: classes and plane.
+        shape: voxels of the volume along ``Z, Y, X``.
+
+    Raises:
+        InputError: one that does not.
+    """
+    for prompt in prompts:
+        if prompt.name not in task.labels.names:
+            expected = f"one of {', '.join(task.labels.names)}"
+            raise InputError("prompt for an unknown class", found=prompt.name, expected=expected)
+        if isinstance(prompt, RoughMask):
+            if prompt.mask.shape != shape:
+                raise InputError("rough mask of another shape", found=prompt.mask.shape, expected=f"{shape} (Z, Y, X)")
+            continue
+        places = [prompt.at] if isinstance(prompt, Click) else [prompt.start, prompt.end]
+        for at in places:
+            _must_lie_in_a_slice(at, task, shape)
+        if len({at[task.axis] for at in places}) > 1:
+            raise InputError("box over several slices", found=prompt, expected=f"one {task.plane} slice")
+
+
+def _must_lie_in_a_slice(at: Sequence[float], task: Task, shape: tuple[int, int, int]) -> None:
+    if len(at) != len(shape):
+        raise InputError("a prompt is no place in the volume", found=at, expected="three numbers, z, y, x")
+    if not all(0 <= i < n for i, n in zip(at, shape, strict=True)):
+        raise InputError("prompt outside the volume", found=at, expected=f"z, y, x within {shape}")
+    if at[task.axis] != int(at[task.axis]):
+        raise InputError("a prompt between two slices", found=at, expected=f"a whole number of {task.plane} slices")
+
+
 class PromptBook:
-    """The prompts of a volume, looked up slice by slice.
+    """The prompts of a volume as the network takes them, looked up slice by slice.
 
     Args:
         prompts: what the user gave.
@@ -81,6 +116,7 @@ class PromptBook:
         self.task, self.shape, self.working, self.canvas = task, shape, working, canvas
         self.points: dict[int, list[tuple[float, float, int, int]]] = {}
         self.masks: dict[int, np.ndarray] = {}  # by class
+        must_be_within(prompts, task, shape)
         for prompt in prompts:
             self._add(prompt)
 
@@ -132,41 +168,19 @@ class PromptBook:
         return masks, given
 
     def _add(self, prompt: UserPrompt) -> None:
-        number = self._class(prompt.name)
+        number = self.task.labels.names.index(prompt.name) + 1
         if isinstance(prompt, RoughMask):
-            if prompt.mask.shape != self.shape:
-                raise InputError(
-                    "rough mask of another shape", found=prompt.mask.shape, expected=f"{self.shape} (Z, Y, X)"
-                )
             self.masks[number] = self.masks.get(number, False) | (prompt.mask > 0)
         elif isinstance(prompt, Click):
             self._place(prompt.at, POSITIVE if prompt.inside else NEGATIVE, number)
         else:
-            first, last = np.minimum(prompt.start, prompt.end), np.maximum(prompt.start, prompt.end)
-            if first[self.task.axis] != last[self.task.axis]:
-                raise InputError("box over several slices", found=prompt, expected=f"one {self.task.plane} slice")
-            self._place(tuple(first), BOX_START, number)
-            self._place(tuple(last), BOX_END, number)
+            self._place(np.minimum(prompt.start, prompt.end).tolist(), BOX_START, number)
+            self._place(np.maximum(prompt.start, prompt.end).tolist(), BOX_END, number)
 
-    def _place(self, at: tuple[int, ...], kind: int, number: int) -> None:
+    def _place(self, at: Sequence[float], kind: int, number: int) -> None:
         """From a voxel to input pixels: scale to the working shape, then the padding of the canvas."""
-        if len(at) != len(self.shape):
-            raise InputError("a prompt is no place in the volume", found=at, expected="three numbers, z, y, x")
-        if not all(0 <= i < n for i, n in zip(at, self.shape, strict=True)):
-            raise InputError("prompt outside the volume", found=at, expected=f"z, y, x within {self.shape}")
-        index = at[self.task.axis]
-        if index != int(index):
-            raise InputError(
-                "a prompt between two slices", found=at, expected=f"a whole number of {self.task.plane} slices"
-            )
         inside = [(i, n) for axis, (i, n) in enumerate(zip(at, self.shape, strict=True)) if axis != self.task.axis]
         pixels = []
         for (i, n), work, whole in zip(inside, self.working, self.canvas, strict=True):
             pixels.append((i + 0.5) * work / n - 0.5 + (whole - work) // 2)
-        self.points.setdefault(index, []).append((pixels[1], pixels[0], kind, number))
-
-    def _class(self, name: str) -> int:
-        names = self.task.labels.names
-        if name not in names:
-            raise InputError("prompt for an unknown class", found=name, expected=f"one of {', '.join(names)}")
-        return names.index(name) + 1
+        self.points.setdefault(int(at[self.task.axis]), []).append((pixels[1], pixels[0], kind, number))

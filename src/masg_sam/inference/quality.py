@@ -13,7 +13,8 @@ from masg_sam.data.volume import Volume
 from masg_sam.errors import CheckpointError
 from masg_sam.files import parse
 from masg_sam.inference.familiarity import Familiarity
-from masg_sam.inference.predictor import Predictor, Segmentation
+from masg_sam.inference.predictor import Predictor
+from masg_sam.inference.segmentation import Segmentation
 from masg_sam.inference.signals import NAMES, Certainty, Signals
 from masg_sam.models.checkpoint import TrainedModel
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers.models.sam.modeling_sam import SamPromptEncoder
 
-from masg_sam.data.prompt_input import PADDING, SLOTS
+from masg_sam.data.prompt_input import BOX_END, BOX_START, PADDING, SLOTS
 from masg_sam.models.sam.layers import resize, zeroed
 
 
@@ -41,6 +42,26 @@ class Prompts:
         """A copy on another device."""
         moved: dict[str, Any] = {k: v if v is None else v.to(device) for k, v in vars(self).items()}
         return Prompts(**moved)
+
+    def turned(self, turns: int, mirrored: Sequence[int], size: tuple[int, int]) -> Prompts:
+        """For an input ``B x C x H x W`` that was turned and mirrored.
+
+        Args:
+            turns: by so many right angles against the clock, as :func:`torch.rot90` does.
+            mirrored: then along these of its axes, 2 and 3.
+            size: rows and columns before.
+        """
+        (x, y), (rows, columns) = self.points.unbind(-1), size
+        for _ in range(turns):
+            x, y = y, columns - 1 - x
+            rows, columns = columns, rows
+        x, y = columns - 1 - x if 3 in mirrored else x, rows - 1 - y if 2 in mirrored else y
+        points = torch.stack([x, y], -1)
+        first, second = points[self.kinds == BOX_START], points[self.kinds == BOX_END]
+        points[self.kinds == BOX_START] = torch.minimum(first, second)
+        points[self.kinds == BOX_END] = torch.maximum(first, second)
+        masks = None if self.masks is None else torch.rot90(self.masks, turns, (2, 3)).flip(tuple(mirrored))
+        return replace(self, points=points, masks=masks)
 
 
 class PromptEncoder(nn.Module):
