@@ -20,7 +20,9 @@ METHODS: dict[str, tuple[str, ...]] = {
     "without BFE": ("--model.bfe.enabled", "false"),
     "without DSF": ("--model.dsf.enabled", "false"),
     "without all three": NO_MODULES,
+    "BFE at stride 4": ("--model.bfe.stride", "4"),
     "plain decoder": ("--model.decoder.kind", "fpn"),
+    "longer plain decoder": ("--model.decoder.kind", "fpn"),
     "SAMed-style": (
         *NO_MODULES,
         *("--model.encoder.tuning", "lora", "--model.encoder.lora_rank", "4", "--training.encoder_lr", "5e-3"),
@@ -41,6 +43,7 @@ METHODS: dict[str, tuple[str, ...]] = {
 }
 REFERENCE = "masg-sam"
 PLAIN = "plain decoder"
+LONGER, MORE_STEPS = "longer plain decoder", 1.7  # for about the CPU time of the whole method
 FROM_SCRATCH = "U-Net"
 GIVEN_VECTORS = "CLIP vectors"
 SELF_TRAINED = "self-training"
@@ -86,7 +89,11 @@ class Run:
             return [*own, *QUICK, "--training.calibration", "1"]
         if self.study in WHOLE:
             return own
-        return [*own, *DATASETS[self.dataset].budget, "--training.calibration", "0"]
+        budget = list(DATASETS[self.dataset].budget)
+        if self.method == LONGER:
+            steps = budget.index("--training.steps") + 1
+            budget[steps] = str(round(MORE_STEPS * int(budget[steps])))
+        return [*own, *budget, "--training.calibration", "0"]
 
 
 def defaults(seeds: list[int]) -> Iterator[Run]:
@@ -102,7 +109,9 @@ def modules(seeds: list[int]) -> Iterator[Run]:
         "without BFE",
         "without DSF",
         "without all three",
+        "BFE at stride 4",
         PLAIN,
+        LONGER,
         "SAMed-style",
         FROM_SCRATCH,
     )

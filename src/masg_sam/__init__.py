@@ -16,6 +16,7 @@ __all__ = [
     "MasgSam",
     "RoughMask",
     "Segmentation",
+    "Session",
     "TrainingCheck",
     "check",
     "compare",
@@ -35,6 +36,7 @@ _HOMES = {
     "Evaluation": "evaluation.scores",
     "RoughMask": "inference.prompting",
     "Segmentation": "inference.segmentation",
+    "Session": "inference.session",
     "TrainingCheck": "data.check",
     "load_config": "config",
 }  # of the others: api
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from masg_sam.evaluation.scores import Evaluation
     from masg_sam.inference.prompting import Box, Click, RoughMask
     from masg_sam.inference.segmentation import Segmentation
+    from masg_sam.inference.session import Session
 
 
 def __getattr__(name: str) -> Any:

@@ -92,6 +92,15 @@ def test_every_study_runs_quickly(main: Main, script: Script, tmp_path: Path) ->
     assert "CPU min" in text and (tmp_path / "shots.svg").stat().st_size > 1000
 
 
+def test_a_longer_training_is_of_the_same_budget_otherwise(script: Script) -> None:
+    """250 steps and 425; seed and all else are the same."""
+    run = script("studies").Run
+    short, longer = (run("modules", "la4", name, 1).flags() for name in ("plain decoder", "longer plain decoder"))
+    assert [pair for pair in zip(short, longer, strict=True) if pair[0] != pair[1]] == [("250", "425")]
+    quick = run("modules", "la4", "longer plain decoder", 1).flags(quick=True)
+    assert quick == run("modules", "la4", "plain decoder", 1).flags(quick=True)
+
+
 def test_the_same_command_is_not_run_twice(main: Main, tmp_path: Path) -> None:
     """The reference of `modules` is the reference of `terms` and `controls`, under another name."""
     records = main("--study", "modules", "terms", "controls", "--methods", "masg-sam", "without drift term")
