@@ -43,8 +43,10 @@ def apply(values: Tensor, prompts: Sequence[UserPrompt], volume: Volume, task: T
     """Log probabilities ``K+1 x Z x Y x X`` before and after the prompts."""
     slices = values.movedim(task.axis + 1, 0).half()
     before = slices.clone()
-    found = Corrections(prompts, volume, task).apply(slices)
+    sizes = values.argmax(0).flatten().bincount(minlength=len(values))[1:].tolist()
+    found, touched = Corrections(prompts, volume, task).apply(slices, sizes)
     assert slices.equal(before) and found.dtype == torch.float16
+    assert found[~torch.from_numpy(touched)].equal(before[~torch.from_numpy(touched)])
     return found.float().log_softmax(1).movedim(0, task.axis + 1)
 
 
@@ -217,6 +219,21 @@ def test_a_rough_mask_moves_the_class_by_the_depth_in_it(make_task: Make) -> Non
     assert odds(found, 1, (4, 20, 10)) == pytest.approx(SURE * 1 / reach, abs=0.01)  # one voxel within the border
     assert odds(found, 1, (4, 20, 13)) == pytest.approx(SURE * 4 / reach, abs=0.01)
     assert odds(found, 1, (4, 20, 5)) == pytest.approx(-SURE * 5 / reach, abs=0.01)
+
+
+def test_slices_that_no_prompt_reaches_are_named(make_task: Make) -> None:
+    """A click at 3.5 deviations on either side, a box in its slice, a rough mask everywhere."""
+    volume, task = scan((60, 40, 40)), make_task(1)
+    values = logs(np.zeros(volume.shape, bool)).movedim(1, 0).half()
+    for prompt, expected in (
+        (Click((30, 20, 20), "organ 1"), [30]),  # half a mm, and slices lie 2 mm apart
+        (Box((7, 5, 5), (7, 9, 9), "organ 1"), [7]),
+        (RoughMask(np.zeros(volume.shape), "organ 1"), list(range(60))),
+    ):
+        touched = Corrections([prompt], volume, task).apply(values, [0])[1]
+        assert np.flatnonzero(touched).tolist() == expected
+    touched = Corrections([Click((30, 20, 20), "organ 1")], volume, task).apply(values, [4 / 3 * math.pi * 8**3 / 2])[1]
+    assert np.flatnonzero(touched).tolist() == list(range(23, 38))  # 3.5 * 4 mm
 
 
 def test_an_empty_rough_mask_says_that_there_is_nothing(make_task: Make) -> None:

@@ -9,7 +9,7 @@ on stands in docs/explanation/what-was-tried.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -51,37 +51,40 @@ class Corrections:
         in_plane = np.delete(self.shape * self.spacing, task.axis)
         self.least_radius = LEAST_RADIUS * float(in_plane.max())
 
-    def apply(self, logs: Tensor) -> Tensor:
+    def apply(self, logs: Tensor, sizes: Sequence[float] | np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Log probabilities moved to where the prompts want them; the given ones stay as they are.
 
         Args:
             logs: of all slices of the task's plane, ``S x K+1 x rows x columns`` of float16.
+            sizes: voxels of each class 1..K by these.
+
+        Returns:
+            The same, and which slices may have changed, ``S`` of bool.
         """
-        result = logs.clone()
-        self._correct(result.movedim(1, 0).movedim(1, self.task.axis + 1))
-        return result
+        result, touched = logs.clone(), np.zeros(len(logs), bool)
+        volume = result.movedim(1, 0).movedim(1, self.task.axis + 1)  # K+1 x Z x Y x X, in the same memory
+        for number, place, move in list(self._moves(volume, sizes)):  # each found from what the network said
+            volume[number][place] += move.half()
+            touched[place[self.task.axis]] = True
+        for number, name in enumerate(self.task.labels.names, start=1):
+            touched[self._keep_in_boxes(result, number, [box for box in self.boxes if box.name == name])] = True
+        return result, touched
 
     def clicked(self) -> list[list[Voxel]]:
         """For each class 1..K the voxels ``z, y, x`` that were clicked on as being of it."""
         names = self.task.labels.names
         return [[self._voxel(c.at) for c in self.clicks if c.inside and c.name == name] for name in names]
 
-    def _correct(self, logs: Tensor) -> None:
-        """Change log probabilities ``K+1 x Z x Y x X`` in place."""
-        sizes = torch.bincount(logs.argmax(0).flatten(), minlength=len(logs)).tolist()
-        moves: list[tuple[int, Place, Tensor]] = []
+    def _moves(self, logs: Tensor, sizes: Sequence[float] | np.ndarray) -> Iterator[tuple[int, Place, Tensor]]:
+        """Class, place and change of its log probability, for rough masks and clicks."""
         for number, name in enumerate(self.task.labels.names, start=1):
             drawn = [mask.mask > 0 for mask in self.masks if mask.name == name]
             if drawn:
-                moves.append((number, EVERYWHERE, self._mask_move(np.any(drawn, axis=0))))
+                yield number, EVERYWHERE, self._mask_move(np.any(drawn, axis=0))
             if any(click.name == name for click in self.clicks):
-                moves.append((number, *self._click_move(logs, number, name, self._reach(sizes[number]))))
-        for number, place, move in moves:  # each was found from what the network said
-            logs[number][place] += move.half()
-        for number, name in enumerate(self.task.labels.names, start=1):
-            self._keep_in_boxes(logs, number, [box for box in self.boxes if box.name == name])
+                yield number, *self._click_move(logs, number, name, self._reach(sizes[number - 1]))
 
-    def _reach(self, voxels: int) -> float:
+    def _reach(self, voxels: float) -> float:
         """How far a class of so many voxels lets a prompt speak: mm, in pictures pixels."""
         if self.flat:
             radius = math.sqrt(voxels / math.pi)
@@ -105,31 +108,40 @@ class Corrections:
         deviation = reach / self.spacing  # in voxels
         kernel = np.exp(-0.5 * (((at[:, None] - at) / deviation) ** 2).sum(-1))
         weights = np.linalg.solve(kernel + NOISE * np.eye(len(at)), wanted)
-        first = np.maximum(at.min(0) - FOLLOWED * deviation, 0).astype(int)
-        end = np.minimum(at.max(0) + FOLLOWED * deviation + 1, self.shape).astype(int)
+        first = np.maximum(np.ceil(at.min(0) - FOLLOWED * deviation), 0).astype(int)
+        end = np.minimum(np.floor(at.max(0) + FOLLOWED * deviation) + 1, self.shape).astype(int)
         axes = [np.arange(a, b) - at[:, i, None] for i, (a, b) in enumerate(zip(first, end, strict=True))]
         bells = [np.exp(-0.5 * (steps / deviation[i]) ** 2) for i, steps in enumerate(axes)]  # n x voxels of the axis
         move = np.einsum("n,nz,ny,nx->zyx", weights, *bells, optimize=True)
         z, y, x = (slice(a, b) for a, b in zip(first.tolist(), end.tolist(), strict=True))
         return (z, y, x), torch.from_numpy(move)
 
-    def _keep_in_boxes(self, logs: Tensor, number: int, boxes: Sequence[Box]) -> None:
-        """In a slice with boxes, a class lies within them, and reaches most of their height and width."""
+    def _keep_in_boxes(self, slices: Tensor, number: int, boxes: Sequence[Box]) -> list[int]:
+        """In a slice with boxes, a class lies within them, and reaches most of their height and width.
+
+        Args:
+            slices: log probabilities ``S x K+1 x rows x columns``, changed in place.
+            number: of the class.
+            boxes: of the class.
+
+        Returns:
+            Numbers of the slices with boxes.
+        """
         windows: dict[int, list[tuple[slice, slice]]] = {}
         for box in boxes:
             corners = np.sort([self._voxel(box.start), self._voxel(box.end)], axis=0)  # 2 x 3
             (top, left), (bottom, right) = np.delete(corners, self.task.axis, axis=1)
             window = slice(top, bottom + 1), slice(left, right + 1)
             windows.setdefault(int(corners[0, self.task.axis]), []).append(window)
-        slices = logs.movedim(self.task.axis + 1, 1)  # K+1 x S x rows x columns, in the same memory
         for index, places in windows.items():
-            result = torch.full_like(slices[number, index], EXCLUDED)
+            result = torch.full_like(slices[index, number], EXCLUDED)
             for rows, columns in places:
-                inside = slices[:, index, rows, columns].float()
+                inside = slices[index, :, rows, columns].float()
                 odds = _odds(inside, number)
                 lift = max(_lift(odds.amax(0)), _lift(odds.amax(1)))
                 result[rows, columns] = torch.maximum(result[rows, columns], (inside[number] + lift).half())
-            slices[number, index] = result
+            slices[index, number] = result
+        return list(windows)
 
     def _voxel(self, at: Sequence[float]) -> Voxel:
         """The voxel that a place, which may lie between two, is in."""

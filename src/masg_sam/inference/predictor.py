@@ -25,7 +25,7 @@ from masg_sam.errors import ImageError
 from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions
 from masg_sam.inference.planes import LEAST_DEPTH, OtherPlanes
 from masg_sam.inference.prompting import PromptBook, UserPrompt
-from masg_sam.inference.segmentation import Segmentation, assemble
+from masg_sam.inference.segmentation import Segmentation, Slices, assemble, likeliest
 from masg_sam.inference.session import Session
 from masg_sam.inference.signals import Agreement, Signals
 from masg_sam.inference.smoothing import smooth_slices
@@ -82,7 +82,8 @@ class Predictor:
         if prompts:
             return self._session(volume, self._book(volume, prompts)).segment(prompts)
         agreement: list[Agreement] = []
-        return assemble(self._joined(volume, None, agreement), self.task, agreement)
+        parts = (Slices.of(probability) for probability in self._joined(volume, None, agreement))
+        return assemble(parts, self.task, agreement)
 
     @torch.inference_mode()
     def session(self, volume: Volume) -> Session:
@@ -138,7 +139,7 @@ class Predictor:
                 yield probability
                 continue
             joined = others.join(probability, done)
-            agreement.append(Agreement.of(probability.argmax(1), joined.argmax(1), self.task.labels.num_classes))
+            agreement.append(Agreement.of(likeliest(probability), likeliest(joined), self.task.labels.num_classes))
             done += len(joined)
             yield joined
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,10 +13,8 @@ from masg_sam.data.volume import Volume
 from masg_sam.inference.corrections import Corrections
 from masg_sam.inference.planes import floored_log
 from masg_sam.inference.prompting import UserPrompt, must_be_within
-from masg_sam.inference.segmentation import Segmentation, assemble
+from masg_sam.inference.segmentation import Segmentation, Slices, assemble
 from masg_sam.inference.signals import Agreement
-
-BATCH = 8  # slices that are put together at a time
 
 
 class Session:
@@ -34,8 +33,11 @@ class Session:
         self, slices: Iterable[Tensor], volume: Volume, task: Task, agreement: Sequence[Agreement] = ()
     ) -> None:
         self.volume, self.task = volume, task
-        self.logs = torch.cat([floored_log(batch).half().cpu() for batch in slices])
-        self.agreement = tuple(agreement)
+        logs, found = [], []
+        for probability in slices:
+            logs.append(floored_log(probability).half().cpu())
+            found.append(Slices.of(probability))
+        self.logs, self.found, self.agreement = torch.cat(logs), found, tuple(agreement)
 
     def segment(self, prompts: Sequence[UserPrompt] = ()) -> Segmentation:
         """The mask with all of these prompts; those of earlier calls are forgotten.
@@ -48,6 +50,14 @@ class Session:
         """
         must_be_within(prompts, self.task, self.volume.shape)
         corrections = Corrections(prompts, self.volume, self.task)
-        logs = corrections.apply(self.logs)
-        slices = (part.float().softmax(1) for part in logs.split(BATCH))
-        return assemble(slices, self.task, self.agreement, corrections.clicked())
+        sizes = sum(part.certainty.voxels.sum(0) for part in self.found)
+        logs, touched = corrections.apply(self.logs, sizes)
+        return assemble(self._parts(logs, touched), self.task, self.agreement, corrections.clicked())
+
+    def _parts(self, logs: Tensor, touched: np.ndarray) -> Iterator[Slices]:
+        """All slices; those that no prompt reaches as they were."""
+        done = 0
+        for part in self.found:
+            own = slice(done, done + len(part.mask))
+            yield Slices.of(logs[own].float().softmax(1)) if touched[own].any() else part
+            done = own.stop
