@@ -165,6 +165,19 @@ def test_a_picture_is_scaled_to_what_its_frame_holds(make_task: Make) -> None:
     assert batch[..., rows, columns].sum() == pytest.approx(batch.sum().item(), rel=0.005)
 
 
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("shape", [(20, 50, 30), (20, 30, 50), (50, 20, 30), (50, 30, 20), (30, 20, 50), (30, 50, 20)])
+def test_prediction_sees_a_scan_as_training_does(make_task: Make, plane: str, shape: tuple[int, int, int]) -> None:
+    """Every voxel of every slice, in every plane, whichever side is the longest."""
+    task = make_task(plane=plane, reach=0, size=(32, 32), intensity=Unchanged("scan"))
+    scan = volume((1, *shape), (1.0, 1.5, 0.8))
+    trained = prepare_case("a", scan, np.zeros(shape, np.uint8), task).images
+    found = torch.cat(list(network_batches(scan, task, 3)))
+    torch.testing.assert_close(unpad(found, tuple(trained.shape[-2:])), trained)  # type: ignore[arg-type]
+    assert trained.abs().sum((1, 2, 3)).min() > 0
+    torch.testing.assert_close(found.abs().sum(), trained.abs().sum())
+
+
 def test_around_a_picture_is_what_training_saw_there(make_task: Make) -> None:
     """Zeros, as padding is, and not the black of the frame."""
     task = make_task(pixel=0.0, size=(64, 64), reach=0, intensity=Unchanged("colour"))

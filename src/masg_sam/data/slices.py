@@ -201,7 +201,8 @@ def network_batches(
         normalised: voxels of the volume as ``task.intensity`` gives them, where they are at hand.
     """
     slices = to_slices(task.intensity(volume.data) if normalised is None else normalised, task.axis)
-    slices = _blank_outside(slices, content_box(volume, task.in_colour))
+    if task.in_colour:
+        slices = _blank_outside(slices, content_box(volume, task.in_colour))
     working = working_shape(volume, task)
     canvas = canvas_shape(working, task)
     wanted = range(len(slices)) if numbers is None else numbers
