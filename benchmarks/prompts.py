@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mdtable import number
 from run import commit, machine, write
 from scipy import ndimage
 
@@ -59,8 +60,8 @@ def next_click(mask: np.ndarray, label: np.ndarray, spacing: tuple[float, ...], 
 def boxes(label: np.ndarray, task: Task, rng: np.random.Generator) -> list[Box]:
     """Around each class in each slice of the task's plane, its sides moved by up to a tenth."""
     found = []
-    for number, name in enumerate(task.labels.names, start=1):
-        for index, piece in enumerate(np.moveaxis(label == number, task.axis, 0)):
+    for value, name in enumerate(task.labels.names, start=1):
+        for index, piece in enumerate(np.moveaxis(label == value, task.axis, 0)):
             if piece.any():
                 sides = [_moved(np.flatnonzero(piece.any(axis)), piece.shape[1 - axis], rng) for axis in (1, 0)]
                 start, end = ([side[i] for side in sides] for i in (0, 1))
@@ -79,8 +80,8 @@ def _moved(places: np.ndarray, length: int, rng: np.random.Generator) -> list[in
 def dice(mask: np.ndarray, label: np.ndarray, classes: int) -> float | None:
     """Mean over the classes that mask or label have."""
     found = []
-    for number in range(1, classes + 1):
-        one, other = (mask == number) & (label != 255), label == number
+    for value in range(1, classes + 1):
+        one, other = (mask == value) & (label != 255), label == value
         if total := int(one.sum() + other.sum()):
             found.append(2 * int((one & other).sum()) / total)
     return statistics.mean(found) if found else None
@@ -105,7 +106,7 @@ def prompted(model: MasgSam, images: Path, labels: Path, clicks: int) -> dict[st
             return mask
 
         given: list[UserPrompt] = []
-        mask = answer(given)
+        mask = session.segment().mask
         scores = [dice(mask, label, task.labels.num_classes)]
         for _ in range(clicks):
             click = next_click(mask, label, volume.spacing, task.labels.names)
@@ -115,7 +116,7 @@ def prompted(model: MasgSam, images: Path, labels: Path, clicks: int) -> dict[st
             scores.append(dice(mask, label, task.labels.num_classes))
         boxed = answer(list(boxes(label, task, np.random.default_rng(0))))
         cases[case.name] = {"clicks": scores, "boxes": dice(boxed, label, task.labels.num_classes)}
-        print(case.name, *(f"{score:.3f}" for score in scores), f"boxes {cases[case.name]['boxes']:.3f}", flush=True)
+        print(case.name, *map(number, scores), "boxes", number(cases[case.name]["boxes"]), flush=True)
     return {"cases": cases, "network_seconds": statistics.median(network), "seconds": statistics.median(answers)}
 
 

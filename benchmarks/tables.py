@@ -267,13 +267,13 @@ def shots(heading: str, before: str, records: Sequence[Record]) -> str:
 
 def prompts(records: Sequence[Record]) -> str:
     """Dice after clicks and with boxes, over the cases."""
-    most = max(len(case["clicks"]) for record in records for case in record["cases"].values()) - 1
+    most = min(len(case["clicks"]) for record in records for case in record["cases"].values()) - 1
     rows = []
     for record in records:
         cases = list(record["cases"].values())
-        clicks = [mean(case["clicks"][i] for case in cases) for i in range(most + 1)]
-        worst_of = [min(case["clicks"][i] for case in cases) for i in (0, most)]
-        means = [number(one) for one in (*clicks, mean(case["boxes"] for case in cases), *worst_of)]
+        clicks = [[case["clicks"][i] for case in cases] for i in range(most + 1)]
+        worst_of = (min((one for one in clicks[i] if one is not None), default=None) for i in (0, most))
+        means = [number(one) for one in (*map(mean, clicks), mean(case["boxes"] for case in cases), *worst_of)]
         times = [number(record["network_seconds"], 1), number(record["seconds"], 2)]
         rows.append([record["name"], str(len(cases)), *means, *times, record["commit"]])
     return section(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,22 +12,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from masg_sam.data.task import PLANES, Task
-from masg_sam.data.volume import Geometry, Volume
-from masg_sam.inference.corrections import LEAST_RADIUS, NOISE, REACH, SPANNED, SURE, Corrections
+from masg_sam.inference.corrections import LEAST_RADIUS, MASK_REACH, MOST, NOISE, REACH, SPANNED, SURE, Corrections
 from masg_sam.inference.prompting import Box, Click, RoughMask, UserPrompt
 
 Make = Callable[..., Task]
 SHAPE = (8, 40, 40)
 
 
-def scan(
-    shape: tuple[int, int, int] = SHAPE, spacing: tuple[float, float, float] = (2.0, 1.0, 1.0), picture: bool = False
-) -> Volume:
-    affine = None if picture else np.eye(4)
-    return Volume(np.zeros((1, *shape), np.float32), spacing, affine, Geometry("array", shape, None), Path("x"))
+class Grid(NamedTuple):
+    shape: tuple[int, int, int] = SHAPE
+    spacing: tuple[float, float, float] = (2.0, 1.0, 1.0)
 
 
-def ball(centre: Sequence[int], radius: float, volume: Volume) -> np.ndarray:
+def scan(shape: tuple[int, int, int] = SHAPE, spacing: tuple[float, float, float] = (2.0, 1.0, 1.0)) -> Grid:
+    return Grid(shape, spacing)
+
+
+def ball(centre: Sequence[int], radius: float, volume: Grid) -> np.ndarray:
     """``Z x Y x X`` of bool; the radius in mm."""
     grid = np.stack(np.meshgrid(*map(np.arange, volume.shape), indexing="ij"), -1)
     return (((grid - np.array(centre)) * volume.spacing) ** 2).sum(-1) < radius**2
@@ -39,12 +40,12 @@ def logs(*masks: np.ndarray, odds: float = 3.0) -> Tensor:
     return (odds * torch.from_numpy(np.stack([background, *masks])).float()).log_softmax(0)
 
 
-def apply(values: Tensor, prompts: Sequence[UserPrompt], volume: Volume, task: Task) -> Tensor:
+def apply(values: Tensor, prompts: Sequence[UserPrompt], volume: Grid, task: Task) -> Tensor:
     """Log probabilities ``K+1 x Z x Y x X`` before and after the prompts."""
     slices = values.movedim(task.axis + 1, 0).half()
     before = slices.clone()
     sizes = values.argmax(0).flatten().bincount(minlength=len(values))[1:].tolist()
-    found, touched = Corrections(prompts, volume, task).apply(slices, sizes)
+    found, touched = Corrections(prompts, task, *volume).apply(slices, sizes)
     assert slices.equal(before) and found.dtype == torch.float16
     assert found[~torch.from_numpy(touched)].equal(before[~torch.from_numpy(touched)])
     return found.float().log_softmax(1).movedim(0, task.axis + 1)
@@ -116,8 +117,17 @@ def test_a_class_that_was_not_found_gets_a_fortieth_of_the_slice(make_task: Make
     assert odds(found, 1, (4, 20, 21)) == pytest.approx(-3.0 + moved * math.exp(-0.5 / least**2), abs=0.02)
 
 
-def test_in_a_picture_a_disc_says_how_far_a_click_reaches(make_task: Make) -> None:
-    volume, task = scan((1, 60, 60), (1.0, 1.0, 1.0), picture=True), make_task(1, pictures=True, pixel=0.0)
+def test_the_longest_side_is_one_of_the_slice(make_task: Make) -> None:
+    """Sagittal slices of 80 x 10 mm: a fortieth is 2 mm."""
+    volume, task = scan((80, 10, 10), (1.0, 1.0, 1.0)), make_task(1, plane="sagittal")
+    found = apply(logs(np.zeros(volume.shape, bool)), [Click((40, 5, 5), "organ 1")], volume, task)
+    expected = -3.0 + 5.0 / (1 + NOISE) * math.exp(-0.5 * (1 / (REACH * 2.0)) ** 2)
+    assert odds(found, 1, (41, 5, 5)) == pytest.approx(expected, abs=0.02)
+
+
+def test_in_a_single_slice_a_disc_says_how_far_a_click_reaches(make_task: Make) -> None:
+    """Of a picture, or of one in a format of scans."""
+    volume, task = scan((1, 60, 60), (7.0, 1.0, 1.0)), make_task(1, pictures=True, pixel=0.0)
     disc = ball((0, 20, 20), 10.0, volume)
     values = logs(disc)
     found = apply(values, [Click((0, 45, 45), "organ 1")], volume, task)
@@ -144,7 +154,7 @@ def test_places_at_the_rim_are_within(make_task: Make, at: tuple[float, float, f
 def test_clicks_far_apart_all_hold(make_task_once: Make, seed: int, count: int) -> None:
     """Whatever was found before, and in whatever order they came."""
     rng = np.random.default_rng(seed)
-    volume, task = scan((1, 60, 60), (1.0, 1.0, 1.0), picture=True), make_task_once(2, pictures=True, pixel=0.0)
+    volume, task = scan((1, 60, 60), (1.0, 1.0, 1.0)), make_task_once(2, pictures=True, pixel=0.0)
     values = torch.from_numpy(rng.normal(0, 2, (3, *volume.shape))).float().log_softmax(0)
     places = [(0, 8 + 20 * int(i % 3), 15 + 30 * int(i // 3)) for i in rng.permutation(6)[:count]]
     numbers, inside = rng.integers(1, 3, count), rng.random(count) < 0.5
@@ -192,6 +202,29 @@ def test_a_class_reaches_most_of_its_box(make_task: Make) -> None:
     assert (found[1] > found[0]).sum() == len(set(rows)) * len(set(columns))
 
 
+def test_rows_and_columns_both_are_reached(make_task: Make) -> None:
+    """What was found fills the columns of the box, and a third of its rows."""
+    volume, task = scan((1, 40, 40)), make_task(1)
+    slope = -0.2 * torch.abs(torch.arange(40.0) - 20)[:, None].expand(40, 40)[None] + 0.7
+    for turned in (slope, slope.transpose(1, 2)):
+        values = torch.stack([torch.zeros_like(turned), turned]).log_softmax(0)
+        found = apply(values, [Box((0, 10, 10), (0, 29, 29), "organ 1")], volume, task)
+        mask = (found[1] > found[0])[0]
+        assert {int(mask.any(0).sum()), int(mask.any(1).sum())} == {20, 14} or mask.sum() in (14 * 20, 15 * 20)
+
+
+def test_boxes_that_overlap_both_count_and_equal_ones_do_not_hang_on_their_order(make_task: Make) -> None:
+    volume, task = scan(), make_task(2)
+    values = logs(np.zeros(SHAPE, bool), np.zeros(SHAPE, bool))
+    wide, low = Box((4, 5, 5), (4, 14, 24), "organ 1"), Box((4, 10, 10), (4, 34, 14), "organ 1")
+    both = apply(values, [wide, low], volume, task)
+    assert both.equal(apply(values, [low, wide], volume, task))
+    assert (both[1] > both[0])[4, 5:15, 5:25].all() and (both[1] > both[0])[4, 10:35, 10:15].all()
+    same = [Box((4, 5, 5), (4, 9, 9), name) for name in ("organ 1", "organ 2")]
+    found = apply(values, same, volume, task)
+    assert (found[1] == found[2])[4, 5:10, 5:10].all() and (found[1] > found[0])[4, 5:10, 5:10].all()
+
+
 def test_a_box_that_is_spanned_adds_nothing(make_task: Make) -> None:
     volume, task = scan(), make_task(2)
     values = logs(ball((4, 20, 10), 7.0, volume), ball((4, 20, 30), 7.0, volume))
@@ -207,18 +240,104 @@ def test_two_boxes_of_a_class_are_taken_together(make_task: Make) -> None:
     assert mask[4, 10:13, 10:13].all() and mask[4, 30:34, 30:34].all() and mask.sum() == 9 + 16
 
 
-def test_a_rough_mask_moves_the_class_by_the_depth_in_it(make_task: Make) -> None:
-    """The mean of what is drawn and what the network says: 2 of log odds for each half radius from the border on."""
-    volume, task = scan(spacing=(1.0, 1.0, 1.0)), make_task(1)
-    drawn = np.zeros(SHAPE, bool)
-    drawn[:, 10:30, 10:30] = True
-    flat = torch.zeros(2, *SHAPE).log_softmax(0)
-    found = apply(flat, [RoughMask(drawn, "organ 1")], volume, task)
+def test_a_rough_mask_moves_the_class_by_the_square_of_the_depth(make_task: Make) -> None:
+    """2 of log odds at 0.3 radii of what was drawn, in mm; and no more than 10."""
+    volume, task = scan((12, 40, 40), (2.0, 1.0, 1.0)), make_task(1)
+    drawn = np.zeros(volume.shape, bool)
+    drawn[3:9, 10:30, 10:30] = True
+    found = apply(torch.zeros(2, *volume.shape).log_softmax(0), [RoughMask(drawn, "organ 1")], volume, task)
     assert (found[1] > found[0]).numpy().tolist() == drawn.tolist()
-    reach = REACH * (3 * drawn.sum() / (4 * math.pi)) ** (1 / 3)
-    assert odds(found, 1, (4, 20, 10)) == pytest.approx(SURE * 1 / reach, abs=0.01)  # one voxel within the border
-    assert odds(found, 1, (4, 20, 13)) == pytest.approx(SURE * 4 / reach, abs=0.01)
-    assert odds(found, 1, (4, 20, 5)) == pytest.approx(-SURE * 5 / reach, abs=0.01)
+    reach = MASK_REACH * (3 * drawn.sum() * 2.0 / (4 * math.pi)) ** (1 / 3)
+    for at, depth in (((6, 20, 10), 1), ((6, 20, 12), 3), ((3, 20, 20), 2), ((6, 20, 5), -5), ((1, 20, 20), -4)):
+        expected = SURE * math.copysign((depth / reach) ** 2, depth)
+        assert odds(found, 1, at) == pytest.approx(max(min(expected, MOST), -MOST), rel=0.01), at
+    assert odds(found, 1, (0, 0, 0)) == odds(found, 1, (6, 39, 39)) == pytest.approx(-MOST, abs=0.01)
+
+
+def test_what_is_deep_in_a_rough_mask_is_the_class_whatever_the_network_says(make_task: Make) -> None:
+    """Each piece by its own size: a small one beside a large one too."""
+    volume, task = scan((20, 60, 60), (1.0, 1.0, 1.0)), make_task(1)
+    drawn = ball((10, 20, 20), 9.0, volume) | ball((10, 50, 50), 4.0, volume)
+    found = apply(logs(np.zeros(volume.shape, bool), odds=9.2), [RoughMask(drawn, "organ 1")], volume, task)
+    mask = (found[1] > found[0]).numpy()
+    assert mask[10, 20, 20] and mask[10, 50, 50] and not (mask & ~drawn).any()
+    assert mask[ball((10, 20, 20), 3.0, volume)].all()
+
+
+def test_rough_masks_of_a_class_are_taken_together(make_task: Make) -> None:
+    volume, task = scan(), make_task(2)
+    one, two = ball((4, 20, 10), 7.0, volume), ball((4, 20, 30), 7.0, volume)
+    values = logs(np.zeros(SHAPE, bool), np.zeros(SHAPE, bool))
+    apart = apply(values, [RoughMask(one, "organ 1"), RoughMask(two, "organ 1")], volume, task)
+    both = apply(values, [RoughMask(one | two, "organ 1")], volume, task)
+    assert apart.equal(both) and (both.argmax(0) == 1)[4, 20, [10, 30]].all()
+
+
+def test_a_rough_mask_at_the_rim_counts_as_elsewhere(make_task: Make) -> None:
+    """Where the image ends, the mask does not: its depth is that to what lies around it in the image."""
+    volume, task = scan((20, 40, 40), (1.0, 1.0, 1.0)), make_task(1)
+    half = np.zeros(volume.shape, bool)
+    half[:10] = True
+    found = apply(torch.zeros(2, *volume.shape).log_softmax(0), [RoughMask(half, "organ 1")], volume, task)
+    assert (found[1] > found[0]).numpy().tolist() == half.tolist()
+    assert odds(found, 1, (0, 0, 0)) >= odds(found, 1, (7, 20, 20)) > odds(found, 1, (9, 20, 20)) > 0
+
+
+def test_an_empty_rough_mask_says_that_there_is_nothing(make_task: Make) -> None:
+    volume, task = scan(), make_task(2)
+    values = logs(ball((4, 20, 10), 7.0, volume), ball((4, 20, 30), 7.0, volume), odds=9.2)
+    found = apply(values, [RoughMask(np.zeros(SHAPE), "organ 1")], volume, task).argmax(0)
+    assert not (found == 1).any() and (found == 2).equal(values.argmax(0) == 2)
+    everything = apply(values, [RoughMask(np.ones(SHAPE), "organ 1")], volume, task).argmax(0)
+    assert (everything == 1).all()
+
+
+@pytest.mark.parametrize("odds_of_network", [3.0, 9.2])
+def test_clicks_hold_over_rough_masks_and_boxes(make_task: Make, odds_of_network: float) -> None:
+    """Against what was drawn, inside of a box, and outside of it."""
+    volume, task = scan((20, 40, 40), (1.0, 1.0, 1.0)), make_task(1)
+    values = logs(ball((10, 20, 20), 8.0, volume), odds=odds_of_network)
+    drawn = RoughMask(ball((10, 20, 12), 8.0, volume), "organ 1")
+    box = Box((10, 10, 10), (10, 29, 29), "organ 1")
+    for coarse in ([drawn], [box], [drawn, box]):
+        for click in (
+            Click((10, 20, 12), "organ 1", inside=False),
+            Click((10, 20, 20), "organ 1", inside=False),
+            Click((10, 20, 35), "organ 1"),
+            Click((10, 12, 28), "organ 1"),
+        ):
+            found = apply(values, [*coarse, click], volume, task)
+            assert (odds(found, 1, click.at) > 0) == click.inside, (coarse, click)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_the_planes_differ_in_nothing_but_their_axes(make_task: Make, plane: str) -> None:
+    """Prompts of every kind, with the axes changed round: the same, changed round."""
+    rng = np.random.default_rng(0)
+    axis = PLANES.index(plane)
+    turn = {0: (0, 1, 2), 1: (1, 0, 2), 2: (1, 2, 0)}[axis]  # axes of the axial volume along Z, Y, X of this one
+    back = tuple(np.argsort(turn))
+    shape, spacing = np.array((9, 24, 30)), np.array((3.0, 1.0, 1.5))
+    axial, turned = (Grid(tuple(shape[list(o)].tolist()), tuple(spacing[list(o)].tolist())) for o in ((0, 1, 2), turn))
+    values = torch.from_numpy(rng.normal(0, 2, (3, *axial.shape))).float().log_softmax(0)
+    drawn = ball((3, 8, 9), 6.0, axial)
+
+    def prompts(order: tuple[int, ...]) -> list[UserPrompt]:
+        def at(*place: int) -> tuple[int, int, int]:
+            z, y, x = (place[i] for i in order)
+            return z, y, x
+
+        return [
+            RoughMask(drawn.transpose(order), "organ 2"),
+            Box(at(5, 3, 4), at(5, 20, 12), "organ 1"),
+            Box(at(5, 10, 9), at(5, 22, 28), "organ 1"),
+            Click(at(2, 20, 25), "organ 1"),
+            Click(at(6, 4, 7), "organ 2", inside=False),
+        ]
+
+    plain = apply(values, prompts((0, 1, 2)), axial, make_task(2))
+    other = apply(values.permute(0, *(i + 1 for i in turn)), prompts(turn), turned, make_task(2, plane=plane))
+    torch.testing.assert_close(other.permute(0, *(i + 1 for i in back)), plain, atol=0.02, rtol=0.01)
 
 
 def test_slices_that_no_prompt_reaches_are_named(make_task: Make) -> None:
@@ -230,26 +349,23 @@ def test_slices_that_no_prompt_reaches_are_named(make_task: Make) -> None:
         (Box((7, 5, 5), (7, 9, 9), "organ 1"), [7]),
         (RoughMask(np.zeros(volume.shape), "organ 1"), list(range(60))),
     ):
-        touched = Corrections([prompt], volume, task).apply(values, [0])[1]
+        touched = Corrections([prompt], task, *volume).apply(values, [0])[1]
         assert np.flatnonzero(touched).tolist() == expected
-    touched = Corrections([Click((30, 20, 20), "organ 1")], volume, task).apply(values, [4 / 3 * math.pi * 8**3 / 2])[1]
+    touched = Corrections([Click((30, 20, 20), "organ 1")], task, *volume).apply(values, [4 / 3 * math.pi * 8**3 / 2])[
+        1
+    ]
     assert np.flatnonzero(touched).tolist() == list(range(23, 38))  # 3.5 * 4 mm
 
 
-def test_an_empty_rough_mask_says_that_there_is_nothing(make_task: Make) -> None:
-    volume, task = scan(), make_task(2)
-    values = logs(ball((4, 20, 10), 7.0, volume), ball((4, 20, 30), 7.0, volume))
-    found = apply(values, [RoughMask(np.zeros(SHAPE), "organ 1")], volume, task).argmax(0)
-    assert not (found == 1).any() and (found == 2).equal(values.argmax(0) == 2)
-    everything = apply(values, [RoughMask(np.ones(SHAPE), "organ 1")], volume, task).argmax(0)
-    assert (everything == 1).all()
-
-
-def test_clicked_voxels_are_known_by_class(make_task: Make) -> None:
+def test_places_that_the_user_gave_to_a_class(make_task: Make) -> None:
+    drawn = ball((4, 20, 12), 6.0, scan())
     prompts = [
         Click((1, 2, 3), "organ 2"),
         Click((1, 2, 4), "organ 2", inside=False),
         Click((1, 5.5, 39.7), "organ 1"),
-        Box((1, 1, 1), (1, 2, 2), "organ 1"),
+        Box((1, 4, 2), (1, 2, 9), "organ 1"),
+        RoughMask(drawn, "organ 2"),
     ]
-    assert Corrections(prompts, scan(), make_task(2)).clicked() == [[(1, 6, 39)], [(1, 2, 3)]]
+    first, second = Corrections(prompts, make_task(2), *scan()).told()
+    assert first == [(1, 6, 39), (slice(1, 2), slice(2, 5), slice(2, 10))]
+    assert second[0] == (1, 2, 3) and (second[1] == drawn).all() and len(second) == 2

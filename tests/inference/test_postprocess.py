@@ -79,12 +79,16 @@ def test_an_absent_class_stays_absent() -> None:
     assert not keep_largest(np.zeros((2, 3, 3), np.uint8), (True, True)).any()
 
 
-def test_the_piece_that_a_user_clicked_on_stays_too() -> None:
-    """Beside the likeliest one; a click on what is no piece of the class keeps nothing."""
+def test_pieces_that_a_user_spoke_of_stay_too() -> None:
+    """Beside the likeliest one: a voxel, a window, a mask; what is no piece of the class keeps nothing."""
     mask = two_pieces()
     evidence = np.ones(mask.shape, np.float16)
-    found = keep_likeliest(mask, evidence, (True, True), [[(2, 8, 7)], [(1, 9, 9)]])
-    assert (found == 1).sum() == 10 and (found == 2).sum() == 4
+    drawn = np.zeros(mask.shape, bool)
+    drawn[2, 7:9, 5:8] = True
+    for place in ((2, 8, 7), (slice(2, 3), slice(0, 10), slice(8, 9)), drawn):
+        found = keep_likeliest(mask, evidence, (True, True), [[place], [(1, 9, 9)]])
+        assert (found == 1).sum() == 10 and (found == 2).sum() == 4
+    assert (keep_likeliest(mask, evidence, (True, True), [[(2, 8, 6)], []]) == 1).sum() == 8
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,15 +1,17 @@
 """What a user says of a mask, made to count: clicks, boxes and rough masks move the network's log probabilities.
 
-A network that was trained on few labels hears its prompts and mostly follows the image. Here each of them holds, or
-nearly so, and reaches as far as the class is large. Clicks are joined by a Gaussian process, as in interactive
-segmentation by Gaussian processes (Zhou et al., CVPR 2023), with nearness as its only kernel. What the constants rest
-on stands in docs/explanation/what-was-tried.md.
+A network that was trained on few labels hears its prompts and mostly follows the image. Here rough masks come first,
+then boxes, then clicks, so that each holds over what came before. Clicks are joined by a Gaussian process, as in
+interactive segmentation by Gaussian processes (Zhou et al., CVPR 2023), with nearness as its only kernel. What the
+constants rest on stands in docs/explanation/what-was-tried.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +19,20 @@ from scipy import ndimage
 from torch import Tensor
 
 from masg_sam.data.task import Task
-from masg_sam.data.volume import Volume
 from masg_sam.inference.prompting import Box, Click, RoughMask, UserPrompt
 
-SURE = 2.0  # log odds that a prompt asks for
+SURE = 2.0  # log odds that a click asks for, and a rough mask at the depth of its reach
 NOISE = 0.1  # variance of what clicks say, that of the process being 1: near ones that disagree are blended
-REACH = 0.5  # deviation of the kernel, in radii of a ball (in pictures a disc) as large as the class
+REACH = 0.5  # deviation of the kernel, in radii of a ball (in one slice a disc) as large as the class
 LEAST_RADIUS = 1 / 40  # of the longest side of a slice, for a class that was hardly found
 FOLLOWED = 3.5  # deviations that the kernel is followed to
+MASK_REACH = 0.3  # in radii of the piece that was drawn
+MOST = 10.0  # log odds that a rough mask moves its class by: more than the network is ever sure of
 SPANNED = 0.7  # a class reaches at least this part of the height and of the width of its box
-EXCLUDED = -20.0  # log probability of a class outside of its boxes
+EXCLUDED = -15.0  # log probability of a class outside of its boxes, less than the network ever says
 
 Voxel = tuple[int, int, int]
-Place = tuple[slice, slice, slice]
-EVERYWHERE: Place = (slice(None), slice(None), slice(None))
+Shape = tuple[int, int, int]
 
 
 class Corrections:
@@ -38,18 +40,20 @@ class Corrections:
 
     Args:
         prompts: clicks, boxes and rough masks, each within the volume.
-        volume: its image.
         task: classes and plane.
+        shape: voxels of the volume along ``Z, Y, X``.
+        spacing: mm along the same axes; ones for a picture.
     """
 
-    def __init__(self, prompts: Sequence[UserPrompt], volume: Volume, task: Task) -> None:
-        self.task, self.flat = task, volume.is_picture
-        self.shape, self.spacing = np.array(volume.shape), np.array(volume.spacing)
+    def __init__(
+        self, prompts: Sequence[UserPrompt], task: Task, shape: Shape, spacing: tuple[float, float, float]
+    ) -> None:
+        self.names, self.axis = task.labels.names, task.axis
+        self.shape, self.spacing = np.array(shape), np.array(spacing)
         self.clicks = [prompt for prompt in prompts if isinstance(prompt, Click)]
         self.boxes = [prompt for prompt in prompts if isinstance(prompt, Box)]
         self.masks = [prompt for prompt in prompts if isinstance(prompt, RoughMask)]
-        in_plane = np.delete(self.shape * self.spacing, task.axis)
-        self.least_radius = LEAST_RADIUS * float(in_plane.max())
+        self.least_radius = LEAST_RADIUS * float(np.delete(self.shape * self.spacing, task.axis).max())
 
     def apply(self, logs: Tensor, sizes: Sequence[float] | np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Log probabilities moved to where the prompts want them; the given ones stay as they are.
@@ -59,89 +63,121 @@ class Corrections:
             sizes: voxels of each class 1..K by these.
 
         Returns:
-            The same, and which slices may have changed, ``S`` of bool.
+            The same, and which slices a prompt reaches, ``S`` of bool.
         """
         result, touched = logs.clone(), np.zeros(len(logs), bool)
-        volume = result.movedim(1, 0).movedim(1, self.task.axis + 1)  # K+1 x Z x Y x X, in the same memory
-        for number, place, move in list(self._moves(volume, sizes)):  # each found from what the network said
-            volume[number][place] += move.half()
-            touched[place[self.task.axis]] = True
-        for number, name in enumerate(self.task.labels.names, start=1):
-            touched[self._keep_in_boxes(result, number, [box for box in self.boxes if box.name == name])] = True
+        volume = result.movedim(1, 0).movedim(1, self.axis + 1)  # K+1 x Z x Y x X, in the same memory
+        for number, name in enumerate(self.names, start=1):
+            if drawn := [mask.mask > 0 for mask in self.masks if mask.name == name]:
+                self._follow_mask(volume[number], np.any(drawn, axis=0))
+                touched[:] = True
+        touched[self._keep_in_boxes(result)] = True
+        self._hear_clicks(volume, sizes, touched)
         return result, touched
 
-    def clicked(self) -> list[list[Voxel]]:
-        """For each class 1..K the voxels ``z, y, x`` that were clicked on as being of it."""
-        names = self.task.labels.names
-        return [[self._voxel(c.at) for c in self.clicks if c.inside and c.name == name] for name in names]
+    def told(self) -> list[list[Any]]:
+        """For each class 1..K the places ``z, y, x`` that the user gave it, as indices of an array ``Z x Y x X``."""
+        places: dict[str, list[Any]] = defaultdict(list)
+        for click in self.clicks:
+            if click.inside:
+                places[click.name].append(self._voxel(click.at))
+        for box in self.boxes:
+            places[box.name].append(self._window(box))
+        for mask in self.masks:
+            places[mask.name].append(mask.mask > 0)
+        return [places[name] for name in self.names]
 
-    def _moves(self, logs: Tensor, sizes: Sequence[float] | np.ndarray) -> Iterator[tuple[int, Place, Tensor]]:
-        """Class, place and change of its log probability, for rough masks and clicks."""
-        for number, name in enumerate(self.task.labels.names, start=1):
-            drawn = [mask.mask > 0 for mask in self.masks if mask.name == name]
-            if drawn:
-                yield number, EVERYWHERE, self._mask_move(np.any(drawn, axis=0))
-            if any(click.name == name for click in self.clicks):
-                yield number, *self._click_move(logs, number, name, self._reach(sizes[number - 1]))
+    def _radius(self, voxels: float | np.ndarray) -> np.ndarray:
+        """Of a ball of so many voxels in mm; in a single slice, of a disc."""
+        extended = self.shape > 1
+        size = voxels * self.spacing[extended].prod()
+        return np.sqrt(size / math.pi) if extended.sum() < 3 else np.cbrt(3 * size / (4 * math.pi))
 
-    def _reach(self, voxels: float) -> float:
-        """How far a class of so many voxels lets a prompt speak: mm, in pictures pixels."""
-        if self.flat:
-            radius = math.sqrt(voxels / math.pi)
-        else:
-            radius = float((3 * voxels * self.spacing.prod() / (4 * math.pi)) ** (1 / 3))
-        return REACH * max(radius, self.least_radius)
+    def _follow_mask(self, logs: Tensor, mask: np.ndarray) -> None:
+        """Move a class ``Z x Y x X`` towards a rough mask, by the square of the depth in it, or of the way to it."""
+        if mask.all() or not mask.any():
+            logs += MOST if mask.any() else -MOST
+            return
+        reach = MASK_REACH * max(float(self._radius(int(mask.sum()))), self.least_radius)
+        margin = np.ceil(reach * math.sqrt(MOST / SURE) / self.spacing).astype(int) + 1  # beyond it all is moved alike
+        place = tuple(
+            slice(max(int(ends.min()) - edge, 0), int(ends.max()) + edge + 1)
+            for ends, edge in zip(np.nonzero(mask), margin, strict=True)
+        )
+        near = mask[place]
+        pieces, count = ndimage.label(near, np.ones((3, 3, 3)))
+        radii = np.maximum(self._radius(np.bincount(pieces.ravel(), minlength=count + 1)), self.least_radius)
+        inside = ndimage.distance_transform_edt(near, self.spacing) / (MASK_REACH * radii[pieces])
+        outside = ndimage.distance_transform_edt(~near, self.spacing) / reach
+        move = (SURE * (inside**2 - outside**2)).clip(-MOST, MOST)
+        kept = logs[place] + torch.from_numpy(move).half()
+        logs -= MOST
+        logs[place] = kept
 
-    def _mask_move(self, mask: np.ndarray) -> Tensor:
-        """By how much a rough mask moves its class: towards it, the more the farther from its border."""
-        reach, far = self._reach(int(mask.sum())), float(np.linalg.norm(self.shape * self.spacing))
-        inside = np.full(mask.shape, far) if mask.all() else ndimage.distance_transform_edt(mask, self.spacing)
-        outside = ndimage.distance_transform_edt(~mask, self.spacing) if mask.any() else np.full(mask.shape, far)
-        return torch.from_numpy((SURE * (inside - outside) / reach).astype(np.float32))
-
-    def _click_move(self, logs: Tensor, number: int, name: str, reach: float) -> tuple[Place, Tensor]:
-        """Where and by how much clicks move a class; those on other classes hold it where it is."""
-        clicks = [click for click in self.clicks if click.name == name or click.inside]
-        at = np.array([self._voxel(click.at) for click in clicks])  # n x 3
-        lacks = [_lack(logs[:, z, y, x], number, c.inside) for c, (z, y, x) in zip(clicks, at, strict=True)]
-        wanted = [lack if click.name == name else 0.0 for click, lack in zip(clicks, lacks, strict=True)]
-        deviation = reach / self.spacing  # in voxels
-        kernel = np.exp(-0.5 * (((at[:, None] - at) / deviation) ** 2).sum(-1))
-        weights = np.linalg.solve(kernel + NOISE * np.eye(len(at)), wanted)
-        first = np.maximum(np.ceil(at.min(0) - FOLLOWED * deviation), 0).astype(int)
-        end = np.minimum(np.floor(at.max(0) + FOLLOWED * deviation) + 1, self.shape).astype(int)
-        axes = [np.arange(a, b) - at[:, i, None] for i, (a, b) in enumerate(zip(first, end, strict=True))]
-        bells = [np.exp(-0.5 * (steps / deviation[i]) ** 2) for i, steps in enumerate(axes)]  # n x voxels of the axis
-        move = np.einsum("n,nz,ny,nx->zyx", weights, *bells, optimize=True)
-        z, y, x = (slice(a, b) for a, b in zip(first.tolist(), end.tolist(), strict=True))
-        return (z, y, x), torch.from_numpy(move)
-
-    def _keep_in_boxes(self, slices: Tensor, number: int, boxes: Sequence[Box]) -> list[int]:
+    def _keep_in_boxes(self, slices: Tensor) -> list[int]:
         """In a slice with boxes, a class lies within them, and reaches most of their height and width.
 
         Args:
             slices: log probabilities ``S x K+1 x rows x columns``, changed in place.
-            number: of the class.
-            boxes: of the class.
 
         Returns:
             Numbers of the slices with boxes.
         """
-        windows: dict[int, list[tuple[slice, slice]]] = {}
-        for box in boxes:
-            corners = np.sort([self._voxel(box.start), self._voxel(box.end)], axis=0)  # 2 x 3
-            (top, left), (bottom, right) = np.delete(corners, self.task.axis, axis=1)
-            window = slice(top, bottom + 1), slice(left, right + 1)
-            windows.setdefault(int(corners[0, self.task.axis]), []).append(window)
-        for index, places in windows.items():
-            result = torch.full_like(slices[index, number], EXCLUDED)
+        windows: dict[tuple[int, int], list[tuple[slice, slice]]] = defaultdict(list)  # by slice and class
+        for box in self.boxes:
+            window = list(self._window(box))
+            index = window.pop(self.axis).start
+            windows[index, self.names.index(box.name) + 1].append((window[0], window[1]))
+        before = {index: slices[index].float() for index, _ in windows}
+        for (index, number), places in windows.items():
+            result = torch.full_like(before[index][number], EXCLUDED)
             for rows, columns in places:
-                inside = slices[index, :, rows, columns].float()
+                inside = before[index][:, rows, columns]
                 odds = _odds(inside, number)
-                lift = max(_lift(odds.amax(0)), _lift(odds.amax(1)))
-                result[rows, columns] = torch.maximum(result[rows, columns], (inside[number] + lift).half())
-            slices[index, number] = result
-        return list(windows)
+                lifted = inside[number] + max(_lift(odds.amax(0)), _lift(odds.amax(1)))
+                result[rows, columns] = torch.maximum(result[rows, columns], lifted)
+            slices[index, number] = result.half()
+        return list(before)
+
+    def _hear_clicks(self, logs: Tensor, sizes: Sequence[float] | np.ndarray, touched: np.ndarray) -> None:
+        """Move log probabilities ``K+1 x Z x Y x X`` around clicks, and mark the slices that these reach."""
+        at = np.array([self._voxel(click.at) for click in self.clicks]).reshape(-1, 3)
+        weights = {}
+        for number, name in enumerate(self.names, start=1):
+            if not any(click.name == name for click in self.clicks):
+                continue
+            deviation = REACH * max(float(self._radius(sizes[number - 1])), self.least_radius) / self.spacing  # voxels
+            heard = [i for i, click in enumerate(self.clicks) if click.name == name or click.inside]
+            lacks = [  # clicks on other classes hold this one where it is
+                _lack(logs[:, z, y, x], number, self.clicks[i].inside) if self.clicks[i].name == name else 0.0
+                for i, (z, y, x) in zip(heard, at[heard].tolist(), strict=True)
+            ]
+            kernel = np.exp(-0.5 * (((at[heard, None] - at[heard]) / deviation) ** 2).sum(-1))
+            weights[number] = deviation, heard, np.linalg.solve(kernel + NOISE * np.eye(len(heard)), lacks)
+        for number, (deviation, heard, moves) in weights.items():  # now that all lacks are known
+            for i, weight in zip(heard, moves.tolist(), strict=True):
+                if abs(weight) > 1e-3:
+                    self._move_around(logs[number], at[i], weight, deviation, touched)
+
+    def _move_around(
+        self, logs: Tensor, at: np.ndarray, weight: float, deviation: np.ndarray, touched: np.ndarray
+    ) -> None:
+        """Add a bell of a height around a voxel to a class ``Z x Y x X``."""
+        first = np.maximum(np.ceil(at - FOLLOWED * deviation), 0).astype(int)
+        end = np.minimum(np.floor(at + FOLLOWED * deviation) + 1, self.shape).astype(int)
+        z, y, x = (
+            torch.exp(-0.5 * ((torch.arange(a, b) - middle) / width) ** 2)
+            for a, b, middle, width in zip(first, end, at, deviation, strict=True)
+        )
+        bell = weight * z[:, None, None] * y[:, None] * x
+        logs[first[0] : end[0], first[1] : end[1], first[2] : end[2]] += bell.half()
+        touched[first[self.axis] : end[self.axis]] = True
+
+    def _window(self, box: Box) -> tuple[slice, slice, slice]:
+        """A box's voxels, one of them along the task's axis."""
+        corners = np.sort([self._voxel(box.start), self._voxel(box.end)], axis=0).tolist()  # 2 x 3
+        z, y, x = (slice(start, end + 1) for start, end in zip(*corners, strict=True))
+        return z, y, x
 
     def _voxel(self, at: Sequence[float]) -> Voxel:
         """The voxel that a place, which may lie between two, is in."""
@@ -163,4 +199,4 @@ def _lack(logs: Tensor, number: int, inside: bool) -> float:
 def _lift(odds: Tensor) -> float:
     """What lets at least :data:`SPANNED` of the rows, or columns, hold a class: their best log odds are given."""
     last = odds.sort(descending=True).values[math.ceil(SPANNED * len(odds)) - 1]
-    return max(0.0, 0.01 - float(last))
+    return max(0.0, 0.05 - float(last))

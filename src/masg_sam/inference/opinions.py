@@ -11,6 +11,7 @@ from torch import Tensor
 
 from masg_sam.data.prompt_input import BOX_END, BOX_START, PADDING, SLOTS
 from masg_sam.devices import mixed_precision
+from masg_sam.inference.postprocess import likeliest_class
 from masg_sam.inference.signals import Agreement, Certainty, Signals, joined
 from masg_sam.models.masg_sam import MasgSamNetwork
 from masg_sam.models.sam.layers import resize
@@ -81,7 +82,7 @@ class SecondOpinions:
         with mixed_precision(self.precision, batch.device):
             logits = self.network(changed).logits
         logits = resize(logits.float(), batch.shape[-2:])
-        return _warp(logits.softmax(1), -angle, 1 / scale, padding="border").argmax(1)
+        return likeliest_class(_warp(logits.softmax(1), -angle, 1 / scale, padding="border"))
 
 
 def _warp(image: Tensor, angle: float, scale: float, padding: str = "zeros") -> Tensor:
@@ -94,7 +95,7 @@ def _warp(image: Tensor, angle: float, scale: float, padding: str = "zeros") -> 
 
 
 def _mask(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    return resize(logits.float(), size).argmax(1)
+    return likeliest_class(resize(logits.float(), size))
 
 
 def _own_boxes(mask: Tensor, classes: int, before: int = 0) -> tuple[Prompts, np.ndarray]:

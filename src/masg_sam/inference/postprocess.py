@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from masg_sam.inference.planes import floored_log
+
+
+def likeliest_class(probability: Tensor) -> Tensor:
+    """The class of each voxel, ``B x r x c`` of int64, from ``B x K+1 x r x c``.
+
+    :meth:`torch.Tensor.argmax` says the same, on a CPU in seven times the time.
+    """
+    return probability.max(1).indices
 
 
 def margin(probability: Tensor) -> Tensor:
@@ -30,7 +39,7 @@ def keep_likeliest(
     mask: np.ndarray,
     evidence: np.ndarray,
     single: tuple[bool, ...],
-    clicked: Sequence[Sequence[tuple[int, ...]]] = (),
+    told: Sequence[Sequence[Any]] = (),
 ) -> np.ndarray:
     """Keep one piece of each class whose training labels were all in one piece: that with the most evidence.
 
@@ -40,19 +49,20 @@ def keep_likeliest(
         mask: classes ``Z x Y x X``; not changed.
         evidence: of each voxel for its class, the same shape, see :func:`margin`.
         single: for each class 1..K, whether it comes in one piece.
-        clicked: for each class, voxels ``z, y, x`` that a user says are of it: their pieces stay too.
+        told: for each class, places that a user gave it, as indices of the mask: pieces that reach into them stay too.
 
     Returns:
         The mended mask, 26-connected pieces in a volume and 8-connected ones in a picture.
     """
     result = mask.copy()
     neighbourhood = np.ones((3, 3, 3))
-    for value, (alone, places) in enumerate(zip_longest(single, clicked, fillvalue=()), start=1):
+    for value, (alone, places) in enumerate(zip_longest(single, told, fillvalue=()), start=1):
         region = mask == value
         if not alone or not region.any():
             continue
         pieces, count = ndimage.label(region, structure=neighbourhood)
         if count > 1:
             likeliest = np.bincount(pieces[region], weights=evidence[region])[1:].argmax() + 1
-            result[region & ~np.isin(pieces, [likeliest, *(pieces[place] for place in places)])] = 0
+            stay = [np.array([likeliest]), *(np.unique(pieces[place]) for place in places)]
+            result[region & ~np.isin(pieces, np.concatenate(stay))] = 0
     return result

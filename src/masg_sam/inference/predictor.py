@@ -24,8 +24,9 @@ from masg_sam.devices import memory_format, mixed_precision
 from masg_sam.errors import ImageError
 from masg_sam.inference.opinions import MOST_SLICES, SecondOpinions
 from masg_sam.inference.planes import LEAST_DEPTH, OtherPlanes
+from masg_sam.inference.postprocess import likeliest_class
 from masg_sam.inference.prompting import PromptBook, UserPrompt
-from masg_sam.inference.segmentation import Segmentation, Slices, assemble, likeliest
+from masg_sam.inference.segmentation import Segmentation, Slices, assemble
 from masg_sam.inference.session import Session
 from masg_sam.inference.signals import Agreement, Signals
 from masg_sam.inference.smoothing import smooth_slices
@@ -80,10 +81,8 @@ class Predictor:
         """
         self._check(volume)
         if prompts:
-            return self._session(volume, self._book(volume, prompts)).segment(prompts)
-        agreement: list[Agreement] = []
-        parts = (Slices.of(probability) for probability in self._joined(volume, None, agreement))
-        return assemble(parts, self.task, agreement)
+            return Session(self._joined(volume, self._book(volume, prompts)), volume, self.task).segment(prompts)
+        return assemble((Slices.of(*found) for found in self._joined(volume, None)), self.task)
 
     @torch.inference_mode()
     def session(self, volume: Volume) -> Session:
@@ -96,7 +95,7 @@ class Predictor:
             ImageError: as :meth:`segment`.
         """
         self._check(volume)
-        return self._session(volume, None)
+        return Session(self._joined(volume, None), volume, self.task)
 
     @torch.inference_mode()
     def signals(self, volume: Volume, found: Segmentation) -> Signals:
@@ -113,35 +112,32 @@ class Predictor:
             opinions.ask(batch[..., rows, columns].to(self.device))
         return opinions.signals(found.certainty, found.kept, asked, found.planes)
 
-    def _session(self, volume: Volume, book: PromptBook | None) -> Session:
-        agreement: list[Agreement] = []
-        slices = self._joined(volume, book, agreement)
-        return Session(slices, volume, self.task, agreement)
-
     def _book(self, volume: Volume, prompts: Sequence[UserPrompt]) -> PromptBook:
         """The prompts as the network takes them, to be looked up slice by slice."""
         working = working_shape(volume, self.task)
         return PromptBook(prompts, self.task, volume.shape, working, canvas_shape(working, self.task))
 
-    def _joined(self, volume: Volume, book: PromptBook | None, agreement: list[Agreement]) -> Iterator[Tensor]:
+    def _joined(self, volume: Volume, book: PromptBook | None) -> Iterator[tuple[Tensor, Agreement | None]]:
         """Class probabilities of the slices of the model's own plane, joined with what other planes say.
 
         Args:
             volume: its image.
             book: prompts; ``None`` without any. The own plane hears them.
-            agreement: takes how far the own plane agrees with all, slice by slice, where there are others.
+
+        Yields:
+            Probabilities of some slices, and, where there are other planes, how far the own one agrees with all.
         """
         voxels, done = self.task.intensity(volume.data), 0
         others = self._other_planes(volume, voxels)
         smoothing = SMOOTHING_MM if others is None else JOINED_SMOOTHING_MM
         for probability in self._smoothed(volume, voxels, self.task, smoothing, book):
             if others is None:
-                yield probability
+                yield probability, None
                 continue
             joined = others.join(probability, done)
-            agreement.append(Agreement.of(likeliest(probability), likeliest(joined), self.task.labels.num_classes))
+            masks = likeliest_class(probability), likeliest_class(joined)
+            yield joined, Agreement.of(*masks, self.task.labels.num_classes)
             done += len(joined)
-            yield joined
 
     def _other_planes(self, volume: Volume, voxels: np.ndarray) -> OtherPlanes | None:
         """What the planes across the model's own one say; ``None`` where there are none, or too few slices."""

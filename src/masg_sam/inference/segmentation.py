@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from masg_sam.data.slices import from_slices
 from masg_sam.data.task import Task
-from masg_sam.inference.postprocess import keep_likeliest, margin
+from masg_sam.inference.postprocess import keep_likeliest, likeliest_class, margin
 from masg_sam.inference.signals import Agreement, Certainty, joined, ratio
 
 
@@ -21,9 +22,10 @@ class Segmentation:
 
     Attributes:
         mask: classes 0..K, ``Z x Y x X`` of uint8, on the volume's own grid.
-        certainty: how sure the network was, before post-processing.
+        certainty: how sure the network was, before post-processing; where prompts reach, together with them.
         kept: part of each class's voxels that post-processing kept, ``K``; NaN where there were none.
-        planes: agreement of the model's own plane with all planes together; ``None`` where it has but one.
+        planes: agreement of the model's own plane with all planes together, before any correction; ``None`` where it
+            has but one.
     """
 
     mask: np.ndarray
@@ -46,44 +48,41 @@ class Slices:
         mask: classes, ``B x rows x columns`` of uint8.
         evidence: of each voxel for its class, as :func:`~masg_sam.inference.postprocess.margin` gives it.
         certainty: of these slices.
+        planes: agreement of the model's own plane with all planes together; ``None`` where it has but one.
     """
 
     mask: np.ndarray
     evidence: np.ndarray
     certainty: Certainty
+    planes: Agreement | None = None
 
     @classmethod
-    def of(cls, probability: Tensor) -> Slices:
+    def of(cls, probability: Tensor, planes: Agreement | None = None) -> Slices:
         """The likeliest class everywhere; from ``B x K+1 x rows x columns``, background first."""
-        mask = likeliest(probability)
+        mask = likeliest_class(probability)
         numbers = mask.to(torch.uint8).cpu().numpy()
-        return cls(numbers, margin(probability).cpu().numpy(), Certainty.of(probability, mask))
+        return cls(numbers, margin(probability).cpu().numpy(), Certainty.of(probability, mask), planes)
+
+    def with_corrected(self, where: np.ndarray, corrected: Slices) -> Slices:
+        """The same, but for the slices ``where`` (``B`` of bool), which are those of ``corrected`` in their order."""
+        mask, evidence = self.mask.copy(), self.evidence.copy()
+        mask[where], evidence[where] = corrected.mask, corrected.evidence
+        return Slices(mask, evidence, self.certainty.with_corrected(where, corrected.certainty), self.planes)
 
 
-def likeliest(probability: Tensor) -> Tensor:
-    """The class of each voxel, ``B x rows x columns`` of int64, from ``B x K+1 x rows x columns``.
-
-    :meth:`torch.Tensor.argmax` says the same, on a CPU in seven times the time.
-    """
-    return probability.max(1).indices
-
-
-def assemble(
-    parts: Iterable[Slices],
-    task: Task,
-    agreement: Sequence[Agreement],
-    clicked: Sequence[Sequence[tuple[int, ...]]] = (),
-) -> Segmentation:
+def assemble(parts: Iterable[Slices], task: Task, told: Sequence[Sequence[Any]] = ()) -> Segmentation:
     """Masks of slices as the mask of their volume, and what is mended in it.
 
     Args:
         parts: all slices of the task's plane in their order; read once.
         task: classes and plane.
-        agreement: of the own plane with all; read after the slices, which may fill it. Empty where there is but one.
-        clicked: as :func:`~masg_sam.inference.postprocess.keep_likeliest` takes it.
+        told: as :func:`~masg_sam.inference.postprocess.keep_likeliest` takes it.
     """
-    masks, evidence, certainty = zip(*((part.mask, part.evidence, part.certainty) for part in parts), strict=True)
-    found, sure = (from_slices(np.concatenate(maps), task.axis) for maps in (masks, evidence))
-    kept = keep_likeliest(found, sure, task.single, clicked)
+    slices = list(parts)
+    maps = [part.mask for part in slices], [part.evidence for part in slices]
+    found, sure = (from_slices(np.concatenate(one), task.axis) for one in maps)
+    kept = keep_likeliest(found, sure, task.single, told)
     counts = [np.bincount(mask.ravel(), minlength=task.labels.num_classes + 1)[1:] for mask in (kept, found)]
-    return Segmentation(kept, joined(certainty), ratio(*counts), joined(agreement) if agreement else None)
+    planes = [part.planes for part in slices if part.planes is not None]
+    certainty = joined([part.certainty for part in slices])
+    return Segmentation(kept, certainty, ratio(*counts), joined(planes) if planes else None)

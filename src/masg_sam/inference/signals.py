@@ -53,6 +53,13 @@ class Certainty:
             columns.append(torch.stack([one.sum((1, 2), dtype=torch.float64) for one in maps]))  # 5 x B
         return cls(*torch.stack(columns, -1).cpu().numpy())
 
+    def with_corrected(self, where: np.ndarray, corrected: Certainty) -> Certainty:
+        """The same, but for the slices ``where`` (``S`` of bool), which are those of ``corrected`` in their order."""
+        changed = {item.name: getattr(self, item.name).copy() for item in fields(self)}
+        for name, values in changed.items():
+            values[where] = getattr(corrected, name)
+        return Certainty(**changed)
+
     def doubt(self) -> np.ndarray:
         """Voxels of each slice that are expected to be wrong, ``S``: probability outside and lack of it inside."""
         return (self.mass - self.inside + self.voxels - self.inside).sum(1)
