@@ -317,6 +317,28 @@ def test_a_box_changes_nothing_in_other_slices(
     assert not np.allclose(asked.certainty.mass[3], free.certainty.mass[3], rtol=1e-4)
 
 
+@pytest.mark.parametrize("width", [64, 32])
+def test_prompts_are_mirrored_and_turned_with_their_slice(make_task: Make, width: int) -> None:
+    """In each of eight views of a square input, and of four of another, the click lies on the same bright pixel."""
+
+    class Pointer(Threshold):
+        def forward(self, images: Tensor, prompts: Prompts | None = None) -> MasgSamOutput:
+            x, y = prompts.points[0, 0].long().tolist()  # type: ignore[union-attr]
+            pointed.append(float(images[0, 1, y, x]))
+            return super().forward(images, prompts)
+
+    pointed: list[float] = []
+    data = np.zeros((1, 1, 64, width))
+    data[0, 0, 9, 21] = 5.0
+    pictures = make_task(
+        2, intensity=Unchanged("scan"), reach=0, pixel=0.0, channels=("r", "g", "b"), pictures=True, mirror=True
+    )
+    pictures = replace(pictures, size=(64, width))
+    picture = volume(data.repeat(3, 0), (1.0, 1.0, 1.0), picture=True)
+    Predictor(Pointer(), pictures).segment(picture, [Click((0, 9, 21), "organ 2")])
+    assert pointed == [5.0] * (8 if width == 64 else 4)
+
+
 def test_prompts_reach_the_network_with_their_slice(task: Callable[..., Task]) -> None:
     network = Threshold()
     Predictor(network, task(), batch_size=2).segment(volume(organs()), [Click((3, 10, 12), "organ 2")])
