@@ -50,7 +50,7 @@ def tiny_vision_config(**sizes: Any) -> SamVisionConfig:
 def masg_sam(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """The command as a user calls it, in a process of its own."""
     command = [sys.executable, "-c", "from masg_sam.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, **options)  # type: ignore[call-overload]
 
 
 class Unchanged(Intensity):

@@ -322,7 +322,7 @@ def test_the_tools_themselves(data: Path, tmp_path: Path, recipe: Path) -> None:
     asked = ["--datasets", "la4", "--quick", "--config", str(recipe), "--study", "terms", "modules", "unlabelled"]
     methods = ["--methods", "without drift term", "U-Net", "self-training"]
     command = [sys.executable, str(BENCHMARKS / "run.py"), *folders, *asked, *methods]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=1100)
     assert result.returncode == 0, result.stderr
     ours = json.loads((tmp_path / "results/terms/la4-without-drift-term-0.json").read_text(encoding="utf-8"))
     shares = [ours["diagnostics"][f"hae/attention_{level}"] for level in (1, 2, 3, 4)]
