@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from scipy import ndimage
 
 from masg_sam import Box, Click, MasgSam
 from masg_sam.data.io import read_channels, read_label
+from masg_sam.data.labels import IGNORED
 from masg_sam.data.layouts import find_images, find_labels
 from masg_sam.data.task import Task
+from masg_sam.evaluation.metrics import score
+from masg_sam.evaluation.statistics import mean
 from masg_sam.inference.prompting import UserPrompt
 
 MOVED = 0.1  # of a box's height and width: so far from the true place each of its sides may lie
@@ -32,7 +36,7 @@ def next_click(mask: np.ndarray, label: np.ndarray, spacing: tuple[float, ...], 
     """The click that a user would make: in the middle of the largest piece where one class stands for another.
 
     Args:
-        mask, label: classes 0..K, ``Z x Y x X``; what nobody labelled, 255, is right.
+        mask, label: classes 0..K, ``Z x Y x X``; what nobody labelled is right.
         spacing: mm along these axes.
         names: of the classes.
 
@@ -42,7 +46,7 @@ def next_click(mask: np.ndarray, label: np.ndarray, spacing: tuple[float, ...], 
     """
     largest, where = 0, None
     for true, found in np.unique(np.stack([label, mask])[:, mask != label], axis=1).T:
-        if true == 255:
+        if true == IGNORED:
             continue
         pieces, _ = ndimage.label((label == true) & (mask == found))
         sizes = np.bincount(pieces.ravel())[1:]
@@ -77,14 +81,10 @@ def _moved(places: np.ndarray, length: int, rng: np.random.Generator) -> list[in
     return sorted(int(i) for i in np.round(ends).clip(0, length - 1))
 
 
-def dice(mask: np.ndarray, label: np.ndarray, classes: int) -> float | None:
-    """Mean over the classes that mask or label have."""
-    found = []
-    for value in range(1, classes + 1):
-        one, other = (mask == value) & (label != 255), label == value
-        if total := int(one.sum() + other.sum()):
-            found.append(2 * int((one & other).sum()) / total)
-    return statistics.mean(found) if found else None
+def dice(mask: np.ndarray, label: np.ndarray, spacing: tuple[float, float, float], classes: int) -> float | None:
+    """Mean over the classes, as `masg-sam evaluate` has it: of those that mask or label have."""
+    known = label != IGNORED
+    return mean(score(mask == k, label == k, spacing, labelled=known).dice for k in range(1, classes + 1))
 
 
 def prompted(model: MasgSam, images: Path, labels: Path, clicks: int) -> dict[str, Any]:
@@ -105,17 +105,18 @@ def prompted(model: MasgSam, images: Path, labels: Path, clicks: int) -> dict[st
             answers.append(time.monotonic() - started)
             return mask
 
+        measure = partial(dice, label=label, spacing=volume.spacing, classes=task.labels.num_classes)
         given: list[UserPrompt] = []
         mask = session.segment().mask
-        scores = [dice(mask, label, task.labels.num_classes)]
+        scores = [measure(mask)]
         for _ in range(clicks):
             click = next_click(mask, label, volume.spacing, task.labels.names)
             if click is not None:
                 given.append(click)
                 mask = answer(given)
-            scores.append(dice(mask, label, task.labels.num_classes))
+            scores.append(measure(mask))
         boxed = answer(list(boxes(label, task, np.random.default_rng(0))))
-        cases[case.name] = {"clicks": scores, "boxes": dice(boxed, label, task.labels.num_classes)}
+        cases[case.name] = {"clicks": scores, "boxes": measure(boxed)}
         print(case.name, *map(number, scores), "boxes", number(cases[case.name]["boxes"]), flush=True)
     return {"cases": cases, "network_seconds": statistics.median(network), "seconds": statistics.median(answers)}
 

@@ -45,7 +45,7 @@ def test_a_class_in_the_place_of_another_is_clicked_as_the_right_one(script: Scr
 def test_what_nobody_labelled_is_never_clicked(script: Script) -> None:
     label, mask = np.full((1, 9, 9), 255, np.uint8), np.ones((1, 9, 9), np.uint8)
     assert script("prompts").next_click(mask, label, (1.0, 1.0, 1.0), NAMES) is None
-    assert script("prompts").dice(mask, label, 1) is None
+    assert script("prompts").dice(mask, label, (1.0, 1.0, 1.0), 1) is None
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
@@ -67,7 +67,7 @@ def test_boxes_lie_around_each_class_in_each_slice(script: Script, make_task: Ca
 def test_dice_is_the_mean_of_the_classes_that_are_there(script: Script) -> None:
     label = np.array([[[1, 1, 1, 0, 2, 0]]], np.uint8)
     mask = np.array([[[1, 0, 0, 0, 0, 0]]], np.uint8)
-    assert script("prompts").dice(mask, label, 3) == pytest.approx((0.5 + 0.0) / 2)
+    assert script("prompts").dice(mask, label, (1.0, 1.0, 1.0), 3) == pytest.approx((0.5 + 0.0) / 2)
 
 
 def test_a_trained_model_is_prompted(script: Script, data: Path, recipe: Path, tmp_path: Path) -> None:

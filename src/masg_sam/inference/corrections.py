@@ -87,18 +87,19 @@ class Corrections:
             places[mask.name].append(mask.mask > 0)
         return [places[name] for name in self.names]
 
-    def _radius(self, voxels: float | np.ndarray) -> np.ndarray:
-        """Of a ball of so many voxels in mm; in a single slice, of a disc."""
+    def _radii(self, voxels: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Of balls of so many voxels in mm, in a single slice of discs; none too small to speak of."""
         extended = self.shape > 1
-        size = voxels * self.spacing[extended].prod()
-        return np.sqrt(size / math.pi) if extended.sum() < 3 else np.cbrt(3 * size / (4 * math.pi))
+        size = np.asarray(voxels) * self.spacing[extended].prod()
+        radii = np.sqrt(size / math.pi) if extended.sum() < 3 else np.cbrt(3 * size / (4 * math.pi))
+        return np.maximum(radii, self.least_radius)
 
     def _follow_mask(self, logs: Tensor, mask: np.ndarray) -> None:
         """Move a class ``Z x Y x X`` towards a rough mask, by the square of the depth in it, or of the way to it."""
         if mask.all() or not mask.any():
             logs += MOST if mask.any() else -MOST
             return
-        reach = MASK_REACH * max(float(self._radius(int(mask.sum()))), self.least_radius)
+        reach = MASK_REACH * self._radii(mask.sum())
         margin = np.ceil(reach * math.sqrt(MOST / SURE) / self.spacing).astype(int) + 1  # beyond it all is moved alike
         place = tuple(
             slice(max(int(ends.min()) - edge, 0), int(ends.max()) + edge + 1)
@@ -106,7 +107,7 @@ class Corrections:
         )
         near = mask[place]
         pieces, count = ndimage.label(near, np.ones((3, 3, 3)))
-        radii = np.maximum(self._radius(np.bincount(pieces.ravel(), minlength=count + 1)), self.least_radius)
+        radii = self._radii(np.bincount(pieces.ravel(), minlength=count + 1))
         inside = ndimage.distance_transform_edt(near, self.spacing) / (MASK_REACH * radii[pieces])
         outside = ndimage.distance_transform_edt(~near, self.spacing) / reach
         move = (SURE * (inside**2 - outside**2)).clip(-MOST, MOST)
@@ -142,11 +143,12 @@ class Corrections:
     def _hear_clicks(self, logs: Tensor, sizes: Sequence[float] | np.ndarray, touched: np.ndarray) -> None:
         """Move log probabilities ``K+1 x Z x Y x X`` around clicks, and mark the slices that these reach."""
         at = np.array([self._voxel(click.at) for click in self.clicks]).reshape(-1, 3)
+        deviations = REACH * self._radii(sizes)[:, None] / self.spacing  # K x 3, in voxels
         weights = {}
         for number, name in enumerate(self.names, start=1):
             if not any(click.name == name for click in self.clicks):
                 continue
-            deviation = REACH * max(float(self._radius(sizes[number - 1])), self.least_radius) / self.spacing  # voxels
+            deviation = deviations[number - 1]
             heard = [i for i, click in enumerate(self.clicks) if click.name == name or click.inside]
             lacks = [  # clicks on other classes hold this one where it is
                 _lack(logs[:, z, y, x], number, self.clicks[i].inside) if self.clicks[i].name == name else 0.0
