@@ -7,19 +7,21 @@ from dataclasses import dataclass
 
 from data_sets import DATASETS, OWN, PUBLISHED, SCANS
 
-NO_MODULES = (
-    *("--model.hae.enabled", "false"),
-    *("--model.bfe.enabled", "false"),
-    *("--model.dsf.enabled", "false"),
-)
+NO_HAE = ("--model.hae.enabled", "false")
+NO_BFE = ("--model.bfe.enabled", "false")
+NO_DSF = ("--model.dsf.enabled", "false")
+NO_MODULES = (*NO_HAE, *NO_BFE, *NO_DSF)
 VECTORS = "VECTORS"  # stands for the user's file of vectors
 PUBMED_CLIP = "flaviagiammarino/pubmed-clip-vit-base-patch32"
 METHODS: dict[str, tuple[str, ...]] = {
     "masg-sam": (),
-    "without HAE": ("--model.hae.enabled", "false"),
-    "without BFE": ("--model.bfe.enabled", "false"),
-    "without DSF": ("--model.dsf.enabled", "false"),
+    "without HAE": NO_HAE,
+    "without BFE": NO_BFE,
+    "without DSF": NO_DSF,
     "without all three": NO_MODULES,
+    "HAE alone": (*NO_BFE, *NO_DSF),
+    "BFE alone": (*NO_HAE, *NO_DSF),
+    "DSF alone": (*NO_HAE, *NO_BFE),
     "BFE at stride 4": ("--model.bfe.stride", "4"),
     "plain decoder": ("--model.decoder.kind", "fpn"),
     "longer plain decoder": ("--model.decoder.kind", "fpn"),
@@ -109,6 +111,9 @@ def modules(seeds: list[int]) -> Iterator[Run]:
         "without BFE",
         "without DSF",
         "without all three",
+        "HAE alone",
+        "BFE alone",
+        "DSF alone",
         "BFE at stride 4",
         PLAIN,
         LONGER,
