@@ -204,6 +204,11 @@ def test_the_users_steps_stand(make_task: Callable[..., Task]) -> None:
         ("Parotid_L", False),
         ("lt lung", False),
         ("R. eye", False),
+        ("LeftLung", False),
+        ("lungR", False),
+        ("ctx-lh-cuneus", False),
+        ("CTLR", True),
+        ("Leftover", True),
     ],
 )
 def test_names_with_a_side_forbid_flips(name: str, allowed: bool) -> None:

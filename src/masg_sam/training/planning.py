@@ -33,7 +33,8 @@ FEWEST_STEPS, MOST_STEPS = 200, 600  # in each plane
 MOST_WINDOWS = 2.0  # times these, where the input is a window on the slice
 NEIGHBOUR_MM, MOST_REACH = 2.0, 3  # how far away a slice's neighbours are; no more slices than so many
 SINGLE_PART = 0.99  # of a label's voxels in its largest piece, to count as one piece
-SIDED = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt)([^a-z]|$)", re.IGNORECASE)
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # of names like left_lung, LeftLung, lungL
+SIDES = {"left", "right", "l", "r", "lt", "rt", "lh", "rh"}
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ def plan_mirror(config: Config, labels: LabelMap, pictures: bool) -> bool:
     """Whether flips are allowed: for pictures, unless a class name tells left from right."""
     if config.data.flips is not None:
         return config.data.flips
-    return pictures and not any(SIDED.search(name) for name in labels.names)
+    words = (word.lower() for name in labels.names for word in WORD.findall(name))
+    return pictures and SIDES.isdisjoint(words)
 
 
 def single_pieces(labels: Sequence[np.ndarray], classes: int) -> tuple[bool, ...]:
