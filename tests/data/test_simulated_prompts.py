@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from masg_sam.data.labels import IGNORED
 from masg_sam.data.prompt_input import BOX_END, BOX_START, NEGATIVE, PADDING, POSITIVE
 from masg_sam.data.simulated_prompts import simulate_prompt
 from masg_sam.models.sam.prompts import Prompts
@@ -51,6 +52,27 @@ def test_clicks_lie_on_their_class_and_beside_it() -> None:
                 assert number > 0 and label()[int(y), int(x)] != number
                 outside += 1
     assert inside > 50 and outside > 10
+
+
+def test_no_click_says_what_nobody_labelled() -> None:
+    """Above the class nobody labelled: clicks beside it lie below, or left or right of it."""
+    partly = label()
+    partly[:10] = partly[10:30, :20] = IGNORED
+    seen = [
+        (int(x), int(y))
+        for prompt in many(label=partly)
+        for (x, y), kind in zip(prompt["points"].tolist(), prompt["kinds"], strict=True)
+        if kind == NEGATIVE
+    ]
+    assert len(seen) > 10 and all(partly[y, x] != IGNORED for x, y in seen)
+
+
+def test_rough_masks_end_at_the_border() -> None:
+    """A class along the upper border does not come in from below when its mask is moved."""
+    top = np.zeros((64, 96), np.int64)
+    top[:12] = 1
+    masks = [prompt["masks"][0] for prompt in many(label=top, num_classes=1) if prompt["has_mask"].any()]
+    assert len(masks) > 20 and all(mask[8:].max() < 0 < mask[:5].max() for mask in masks)
 
 
 def test_boxes_hold_their_class_but_for_a_tenth() -> None:

@@ -313,6 +313,20 @@ def test_clicks_hold_over_rough_masks_and_boxes(make_task: Make, odds_of_network
             assert (odds(found, 1, click.at) > 0) == click.inside, (coarse, click)
 
 
+@pytest.mark.parametrize("certain", [1.0, 9.0])
+def test_a_click_holds_over_masks_and_boxes_of_several_classes(make_task: Make, certain: float) -> None:
+    """Deep in what was drawn of one class, and far outside of what was of the other: their odds add up."""
+    volume, task = scan((1, 64, 64), (1.0, 1.0, 1.0)), make_task(2)
+    one, two = np.zeros(volume.shape, bool), np.zeros(volume.shape, bool)
+    one[0, 5:45, 5:30], two[0, 40:60, 40:60] = True, True
+    values = logs(one, two, odds=certain)
+    drawn = [RoughMask(one, "organ 1"), RoughMask(two, "organ 2"), Box((0, 40, 40), (0, 60, 60), "organ 2")]
+    at = (0, 25, 17)
+    for coarse in ([], drawn[:1], drawn[:2], [drawn[0], drawn[2]], drawn):
+        assert odds(apply(values, [*coarse, Click(at, "organ 2")], volume, task), 2, at) > 0, coarse
+        assert odds(apply(values, [*coarse, Click(at, "organ 1", inside=False)], volume, task), 1, at) < 0, coarse
+
+
 @pytest.mark.parametrize("plane", PLANES)
 def test_the_planes_differ_in_nothing_but_their_axes(make_task: Make, plane: str) -> None:
     """Prompts of every kind, with the axes changed round: the same, changed round."""

@@ -12,10 +12,12 @@ from masg_sam.data.intensity import Intensity
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.files import parse
+from masg_sam.inference import familiarity as module
 from masg_sam.inference.familiarity import FEATURE_MARGIN, Familiarity, intensity_percentiles
 from masg_sam.inference.signals import Agreement, Certainty, Signals
 
 Make = Callable[..., Task]
+CORNERS = [[0, 0], [2, 0], [0, 2], [2, 2]] * 2  # of a square: mean (1, 1), deviation 1 each
 
 
 def scan(data: np.ndarray, spacing: tuple[float, float, float] = (2.0, 1.0, 1.0)) -> Volume:
@@ -35,7 +37,7 @@ def said(embedding: list[float]) -> Signals:
 def fitted(task: Task) -> Familiarity:
     percentiles = [intensity_percentiles(scan(noise(seed)), task) for seed in (1, 2, 3)]
     spacings = [(2.0, 1.0, 1.0), (3.0, 1.2, 1.0)]
-    return Familiarity.fit(spacings, percentiles, [np.array(v, float) for v in ([0, 0], [2, 0], [0, 2], [2, 2])])
+    return Familiarity.fit(spacings, percentiles, [np.array(v, float) for v in CORNERS])
 
 
 def test_a_black_frame_is_no_part_of_the_intensities(make_task: Make) -> None:
@@ -104,3 +106,22 @@ def test_pictures_have_no_spacing(make_task: Make) -> None:
 def test_ranges_survive_json(make_task: Make) -> None:
     familiarity = fitted(make_task())
     assert parse(Familiarity, json.loads(json.dumps(asdict(familiarity)))) == familiarity
+
+
+def test_few_cases_say_nothing_of_features(make_task: Make) -> None:
+    """Seven cases lie too near to their own mean to tell how far others may."""
+    task = make_task()
+    percentiles = [intensity_percentiles(scan(noise(1)), task)]
+    few = Familiarity.fit([(2.0, 1.0, 1.0)], percentiles, [np.array(v, float) for v in CORNERS[:7]])
+    assert few.limit is None and few.warnings(scan(noise(1)), said([99, 99]), task) == []
+    assert parse(Familiarity, json.loads(json.dumps(asdict(few)))) == few
+
+
+def test_intensities_are_taken_from_all_columns(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 x 64 x 64 voxels one in 64 would be of one column, were that the stride."""
+    data = np.tile(np.arange(64.0), (1, 40, 64, 1))
+    whole = intensity_percentiles(scan(data), make_task())
+    monkeypatch.setattr(module, "MOST_VOXELS", 40 * 64)
+    found = intensity_percentiles(scan(data), make_task())
+    assert found == pytest.approx(whole, abs=0.1)
+    assert found[-1] - found[0] > 2

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from masg_sam.inference.signals import NAMES, Agreement, Certainty, Signals, joined, ratio
 
@@ -25,6 +28,22 @@ def agreement(first: list[int], second: list[int], classes: int = 1) -> Agreemen
 def signals(steady: Agreement | None = None, prompted: Agreement | None = None) -> Signals:
     same = agreement([1, 1], [1, 1])
     return Signals(certainty(), steady or same, prompted, np.array([0.5]), np.zeros(4), (0, 1))
+
+
+class WithoutDoubles(TorchDispatchMode):
+    """As Apple's GPUs are: no tensor of float64 is made."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = function(*args, **(kwargs or {}))
+        if any(isinstance(one, torch.Tensor) and one.dtype == torch.float64 for one in tree_leaves(found)):
+            raise TypeError(f"{function} made float64")
+        return found
+
+
+def test_devices_without_float64_are_no_hindrance() -> None:
+    with WithoutDoubles():
+        found, both = certainty(), agreement([1, 1, 0], [1, 0, 0])
+    assert found.voxels.dtype == both.both.dtype == np.float64
 
 
 def test_planes_are_compared_where_there_are_several() -> None:

@@ -12,7 +12,7 @@ from masg_sam import train
 from masg_sam.config import Config, override
 from masg_sam.data.check import CaseSummary
 from masg_sam.data.intensity import Intensity
-from masg_sam.data.labels import LabelMap
+from masg_sam.data.labels import IGNORED, LabelMap
 from masg_sam.data.task import Task
 from masg_sam.errors import ConfigError
 from masg_sam.training.planning import Grid, check_settings, plan_mirror, plan_reach, plan_steps, single_pieces
@@ -231,6 +231,12 @@ def test_single_pieces_by_hand() -> None:
     assert single_pieces([one], 2) == (True, True)
     assert single_pieces([one, two], 2) == (False, True)
     assert single_pieces([specks], 1) == (True,)
+    partly = one.copy()
+    partly[0] = IGNORED  # the piece is whole by chance
+    assert single_pieces([one, partly], 1) == (True,) and single_pieces([partly], 1) == (False,)
+    sparse = one.copy()
+    sparse[0], sparse[2, 10:12, 10:12] = IGNORED, 1
+    assert single_pieces([one, sparse], 1) == (True,)  # the whole label decides
     corner = np.zeros((2, 4, 4), np.uint8)
     corner[0, 1, 1], corner[1, 2, 2] = 1, 1  # joined at a corner
     assert single_pieces([corner], 1) == (True,)

@@ -53,7 +53,10 @@ class Intensity:
                 for number, one in enumerate(data[channel]):  # slice by slice, for it computes in float64
                     found[channel, number] = np.interp(one, curve, levels)
             return found
-        return np.stack([_own_range(channel) for channel in data])
+        found = np.empty(data.shape, np.float32)
+        for channel, place in zip(data, found, strict=True):
+            _own_range(channel, place)
+        return found
 
 
 def fit_intensity(cases: Iterable[tuple[Volume, np.ndarray]], modality: str) -> Intensity:
@@ -117,22 +120,32 @@ def _curve(values: np.ndarray) -> tuple[float, ...]:
 def thinned(channel: np.ndarray, most: int) -> np.ndarray:
     """About so many voxels of a larger volume, evenly through it and through every slice.
 
-    The distance between two of them shares no factor with the sides of a slice, or they would all lie in a few columns.
-
     Args:
         channel: ``Z x Y x X``.
         most: voxels.
     """
-    stride, area = max(1, channel.size // most), math.prod(channel.shape[-2:])
+    return channel.ravel()[:: even_stride(channel.shape, most)]
+
+
+def even_stride(shape: tuple[int, ...], most: int) -> int:
+    """How far apart voxels lie of which about so many are taken from ``... x Y x X``, evenly, as one row.
+
+    It shares no factor with the sides of a slice, or all would lie in a few columns.
+    """
+    stride, area = max(1, math.prod(shape) // most), math.prod(shape[-2:])
     while math.gcd(stride, area) > 1:
         stride += 1
-    return channel.ravel()[::stride]
+    return stride
 
 
-def _own_range(channel: np.ndarray) -> np.ndarray:
+def _own_range(channel: np.ndarray, found: np.ndarray) -> None:
     """Clip to the 0.5 and 99.5 percentile of what is not background, then standardise by the same voxels.
 
     Background stays apart from what is clipped, but no more than :data:`FARTHEST` deviations from the mean.
+
+    Args:
+        channel: ``Z x Y x X``.
+        found: the same of float32, to write to: a scan fills enough memory without copies.
     """
     sample = thinned(channel, MOST_VOXELS)
     background, inside = _without_background(channel, sample)
@@ -140,8 +153,9 @@ def _own_range(channel: np.ndarray) -> np.ndarray:
     inside = np.clip(inside, low, high)
     mean, deviation = inside.mean(), max(float(inside.std()), 1e-6)
     background = np.clip(background, mean - FARTHEST * deviation, mean + FARTHEST * deviation)
-    clipped = np.clip(channel, min(low, background), max(high, background))
-    return ((clipped - mean) / deviation).astype(np.float32)
+    np.subtract(channel, np.float32(mean), out=found)
+    np.clip(found, np.float32(min(low, background) - mean), np.float32(max(high, background) - mean), out=found)
+    found /= np.float32(deviation)
 
 
 def _without_background(channel: np.ndarray, sample: np.ndarray) -> tuple[float, np.ndarray]:

@@ -7,6 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from masg_sam.data.labels import IGNORED
 from masg_sam.data.prompt_input import (
     BOX_END,
     BOX_START,
@@ -46,7 +47,7 @@ def simulate_prompt(
         inside = label == chosen
         form = rng.integers(3)
         if form == 0:
-            points, kinds = _clicks(inside, rng)
+            points, kinds = _clicks(inside, label != IGNORED, rng)
         elif form == 1:
             points[:2], kinds[:2] = _box(inside, rng), (BOX_START, BOX_END)
         else:
@@ -56,13 +57,13 @@ def simulate_prompt(
     return {name: torch.from_numpy(value) for name, value in arrays.items()}
 
 
-def _clicks(inside: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One or two clicks on the class, and sometimes one just outside."""
+def _clicks(inside: np.ndarray, labelled: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """One or two clicks on the class, and sometimes one just outside, where somebody said so."""
     points = np.zeros((SLOTS, 2), np.float32)
     kinds = np.full(SLOTS, PADDING, np.int64)
     for i in range(int(rng.integers(1, SLOTS))):
         points[i], kinds[i] = _pick(inside, rng), POSITIVE
-    ring = ndimage.binary_dilation(inside, iterations=8) & ~inside
+    ring = ndimage.binary_dilation(inside, iterations=8) & ~inside & labelled
     if rng.random() < 0.5 and ring.any():
         points[-1], kinds[-1] = _pick(ring, rng), NEGATIVE
     return points, kinds
@@ -88,5 +89,5 @@ def _rough_mask(inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if steps:
         change = ndimage.binary_dilation if steps > 0 else ndimage.binary_erosion
         inside = change(inside, iterations=abs(steps))
-    moved = np.roll(inside, tuple(int(v) for v in rng.integers(-4, 5, 2)), axis=(0, 1))
+    moved = ndimage.shift(inside.astype(np.uint8), rng.integers(-4, 5, 2), order=0) > 0
     return rough_logits(moved[None])[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from masg_sam.data.borders import content_box
+from masg_sam.data.intensity import even_stride
 from masg_sam.data.task import Task
 from masg_sam.data.volume import Volume
 from masg_sam.inference.signals import Signals
@@ -17,6 +18,7 @@ MOST_VOXELS = 100_000
 SPACING_FACTOR = 1.5  # voxels this much finer or coarser than any in training are worth a warning
 INTENSITY_MARGIN = 0.5  # standard deviations of the normalised intensities
 FEATURE_MARGIN = 1.5  # times the largest distance among the calibration cases
+FEWEST = 8  # of these, to tell how far they spread
 AXES = ("Z", "Y", "X")
 
 
@@ -28,14 +30,14 @@ class Familiarity:
         spacing: least and largest voxel size in mm, along ``Z, Y, X``; empty for pictures.
         intensity: least and largest of five percentiles of the normalised intensities.
         centre, spread: of the image embedding over the calibration cases, ``2 D`` each.
-        limit: largest distance from the centre that is familiar.
+        limit: largest distance from the centre that is familiar; ``None`` where too few cases tell.
     """
 
     spacing: tuple[tuple[float, float], ...]
     intensity: tuple[tuple[float, float], ...]
     centre: tuple[float, ...]
     spread: tuple[float, ...]
-    limit: float
+    limit: float | None
 
     @classmethod
     def fit(
@@ -59,7 +61,7 @@ class Familiarity:
             _ranges(np.array(percentiles)),
             tuple(centre.round(5).tolist()),
             tuple(spread.round(5).tolist()),
-            round(FEATURE_MARGIN * max(distances), 4),
+            round(FEATURE_MARGIN * max(distances), 4) if len(table) >= FEWEST else None,
         )
 
     def distance(self, embedding: np.ndarray) -> float:
@@ -81,7 +83,7 @@ class Familiarity:
                 f"{found[int(np.argmax(apart))]:.2f}; {low:.2f} to {high:.2f} in training"
             )
         distance = self.distance(signals.embedding)
-        if distance > self.limit:
+        if self.limit is not None and distance > self.limit:
             notes.append(
                 f"image features are unlike the training cases': distance {distance:.1f}, at most {self.limit:.1f} "
                 "is familiar; another region, sequence or scanner?"
@@ -99,9 +101,9 @@ class Familiarity:
 def intensity_percentiles(volume: Volume, task: Task) -> np.ndarray:
     """Five percentiles of the normalised intensities, without a picture's black frame; mean over the channels."""
     rows, columns = content_box(volume, task.in_colour)
-    data = volume.data[..., rows, columns].reshape(len(volume.data), -1)
-    step = max(1, data.shape[1] // MOST_VOXELS)
-    sampled = data[:, ::step][:, None, None]  # C x 1 x 1 x N
+    inside = volume.data[..., rows, columns]
+    stride = even_stride(inside.shape[1:], MOST_VOXELS)
+    sampled = inside.reshape(len(inside), -1)[:, None, None, ::stride]  # C x 1 x 1 x N
     return np.percentile(task.intensity(sampled)[:, 0, 0], LEVELS, axis=1).mean(1)
 
 

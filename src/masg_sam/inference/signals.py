@@ -50,8 +50,8 @@ class Certainty:
             chosen = (mask == k).to(probability.dtype)
             edge = F.max_pool2d(chosen, 3, 1, 1) + F.max_pool2d(-chosen, 3, 1, 1)
             maps = (chosen, chosen * probability[:, k], probability[:, k], edge, edge * entropy)
-            columns.append(torch.stack([one.sum((1, 2), dtype=torch.float64) for one in maps]))  # 5 x B
-        return cls(*torch.stack(columns, -1).cpu().numpy())
+            columns.append(torch.stack([one.sum((1, 2)) for one in maps]))  # 5 x B
+        return cls(*_float64(torch.stack(columns, -1)))
 
     def with_corrected(self, where: np.ndarray, corrected: Certainty) -> Certainty:
         """The same, but for the slices ``where`` (``S`` of bool), which are those of ``corrected`` in their order."""
@@ -87,11 +87,16 @@ class Agreement:
         pairs = (slices * count + first.long()) * count + second.long()  # B x r x c
         table = torch.bincount(pairs.flatten(), minlength=batch * count**2).view(batch, count, count)  # first x second
         both = table.diagonal(dim1=1, dim2=2)
-        return cls(*(item[:, 1:].double().cpu().numpy() for item in (table.sum(2), table.sum(1), both)))
+        return cls(*(_float64(item[:, 1:]) for item in (table.sum(2), table.sum(1), both)))
 
     def dice(self) -> np.ndarray:
         """Of each class over all slices, ``K``; NaN where neither has it."""
         return ratio(2 * self.both.sum(0), (self.voxels + self.again).sum(0))
+
+
+def _float64(values: Tensor) -> np.ndarray:
+    """On the processor: Apple's GPUs have no such numbers."""
+    return values.cpu().numpy().astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def check_available(config: TrainingConfig) -> None:
 def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
     """Device, mixed precision and trackers, through accelerate; they must be there, see :func:`check_available`."""
     AcceleratorState._reset_state(reset_partial_state=True)  # a process may train more than once
-    device = config.device
+    device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     return Accelerator(
         cpu=device == "cpu",

@@ -181,11 +181,16 @@ def plan_mirror(config: Config, labels: LabelMap, pictures: bool) -> bool:
 def single_pieces(labels: Sequence[np.ndarray], classes: int) -> tuple[bool, ...]:
     """For each class, whether every label that has it has it in one connected piece.
 
+    Labels that are whole decide: between slices that nobody labelled, one organ is several pieces, and one slice of
+    several lesions may show one. A class that no whole label shows is none of one piece.
+
     Args:
         labels: encoded labels ``Z x Y x X``.
         classes: foreground classes K.
     """
-    return tuple(all(_is_single(label == k) for label in labels) for k in range(1, classes + 1))
+    whole = [label for label in labels if not (label == IGNORED).any()]
+    masks = ([mask for label in whole if (mask := label == k).any()] for k in range(1, classes + 1))
+    return tuple(bool(shown) and all(map(_is_single, shown)) for shown in masks)
 
 
 def make_task(
@@ -237,7 +242,5 @@ def _canvas(sides: np.ndarray) -> tuple[int, int]:
 
 
 def _is_single(mask: np.ndarray) -> bool:
-    if not mask.any():
-        return True
     pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     return count == 1 or np.bincount(pieces.ravel())[1:].max() >= SINGLE_PART * mask.sum()
