@@ -62,14 +62,19 @@ class LabelMap:
         data = label.data[0]
         if self.threshold is not None:
             return (data >= self.threshold).astype(np.uint8)
-        known = np.array((0, *self.values))
-        index = np.searchsorted(known, data).clip(max=len(known) - 1)
-        ignored = data == self.ignore if self.ignore is not None else np.zeros(data.shape, bool)
-        wrong = (known[index] != data) & ~ignored
-        if wrong.any():
-            values, counts = np.unique(data[wrong], return_counts=True)
-            self.must_know(dict(zip(values.tolist(), counts.tolist(), strict=True)), label.path)
-        return np.where(ignored, IGNORED, index).astype(np.uint8)
+        known, strange = np.array((0, *self.values)), Counter[int]()
+        found = np.empty(data.shape, np.uint8)
+        for one, place in zip(data, found, strict=True):  # slice by slice, for indices take eight bytes each
+            index = np.searchsorted(known, one).clip(max=len(known) - 1)
+            place[:] = index
+            wrong = known[index] != one
+            if self.ignore is not None:
+                ignored = one == self.ignore
+                place[ignored], wrong = IGNORED, wrong & ~ignored
+            if wrong.any():
+                strange.update(one[wrong].tolist())
+        self.must_know(strange, label.path)
+        return found
 
     def encode_to_draw(self, label: Volume) -> np.ndarray:
         """As :meth:`encode`; what nobody labelled is background."""
