@@ -97,11 +97,13 @@ def train(run: Path, env: Path, minutes: float, seed: int) -> None:
 
 
 def predict(run: Path, images: Path, out: Path, env: Path) -> None:
-    """Segment as nnU-Net does by default: sliding window, mirrored views."""
+    """Segment as nnU-Net does by default: sliding window, mirrored views. What an earlier try finished is kept."""
     prepared = json.loads((run / "prepared.json").read_text(encoding="utf-8"))
     inputs = run / "nnunet/images"
     shutil.rmtree(inputs, ignore_errors=True)
     write_images(images, inputs, prepared["ending"])
+    if masks := sorted(out.glob(f"*{prepared['ending']}"), key=lambda path: path.stat().st_mtime):
+        masks[-1].unlink()  # it may have been cut short
     call(env, run, *prediction(inputs, out, model(run, prepared["configuration"]), device(env)))
 
 
@@ -119,7 +121,8 @@ def training(configuration: str, on: str) -> list[str]:
 def prediction(images: Path, out: Path, folder: Path, on: str) -> list[str]:
     """The command that segments."""
     places = ["-i", str(images), "-o", str(out), "-m", str(folder), "-f", "all"]
-    return ["nnUNetv2_predict_from_modelfolder", *places, "-device", on, "-npp", "1", "-nps", "1"]
+    again = ["--continue_prediction", "-npp", "1", "-nps", "1"]
+    return ["nnUNetv2_predict_from_modelfolder", *places, "-device", on, *again]
 
 
 def model(run: Path, configuration: str) -> Path:
