@@ -151,6 +151,12 @@ def test_an_unknown_name_lists_its_neighbours() -> None:
     assert "training.steps" in caught.value.expected and "model.hae" not in caught.value.expected
 
 
+def test_a_wrong_value_is_no_unknown_name() -> None:
+    with pytest.raises(ConfigError, match="multiple of 32") as caught:
+        override(Config(), {"data.size": 100})
+    assert caught.value.expected is None and caught.value.found == 100
+
+
 @pytest.mark.parametrize("text", ["training: [", "- 1\n- 2\n", "just words", "\x00", "training:\n  steps: x\n", "a: 1"])
 def test_a_recipe_that_cannot_be_used_names_its_file(tmp_path: Path, text: str) -> None:
     path = recipe(tmp_path, text)

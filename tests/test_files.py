@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -155,3 +156,9 @@ def test_where_a_folder_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(WriteError, match="Permission denied"):
         must_be_folder(tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_no_text_is_written_as_json_escapes_it(tmp_path: Path) -> None:
+    name = os.fsdecode(b"f\xfcr")
+    write_text(tmp_path / "a.json", json.dumps({"name": name}, ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": name}

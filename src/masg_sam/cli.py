@@ -222,6 +222,9 @@ def compare(
         return
     for one in found:
         Console(markup=False).print(one.table())
+    for method, said in found[0].notes.items():
+        for note in said:
+            Console(markup=False).print(f"{method}: {note}", soft_wrap=True)
 
 
 @app.command()

@@ -261,7 +261,7 @@ def _refusal(error: ValidationError, source: str | Path | None = None) -> Config
         f"setting {name or 'file'}: {first['msg']}",
         path=source,
         found=first["input"],
-        expected=_known(name),
+        expected=_known(name) if first["type"] == "unexpected_keyword_argument" else None,
         mend="`masg-sam train --help` lists every setting",
     )
 

@@ -81,9 +81,9 @@ def folder_moved_into_place(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, line ends as they are, moved into place whole."""
+    """Write UTF-8 text, line ends as they are, moved into place whole; what is no text as JSON escapes it."""
     with moved_into_place(path) as place:
-        place.write_text(text, encoding="utf-8", newline="")
+        place.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def append_text(path: Path, text: str) -> None:

@@ -319,3 +319,16 @@ def test_masks_that_are_jpeg_are_thresholded(real_data: Path) -> None:
     found = check_training(find_training_cases(real_data / "kvasir20"))
     assert found.label_map.threshold == 128
     assert "as JPEG leaves them" in found.findings[0].message
+
+
+def test_a_value_that_no_class_has_names_its_file(tmp_path: Path) -> None:
+    """And no label is called empty, of which nobody knows what it means."""
+    for name, values in (("a", [1, 2]), ("b", [1, 2])):
+        case(tmp_path, name, values)
+    path = tmp_path / "labels" / "b.nii.gz"
+    read = nib.load(path)
+    voxels = np.asarray(read.dataobj).astype(np.int16)
+    voxels[0, 0, 0] = -1
+    nib.save(nib.Nifti1Image(voxels, read.affine), path)
+    (finding,) = examine_folder(tmp_path).findings
+    assert finding.level == "error" and str(path) in finding.message and "from -1" in finding.message

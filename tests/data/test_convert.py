@@ -419,3 +419,40 @@ def test_plain_folders_hold_no_dicom(tmp_path: Path) -> None:
     assert [name for name in listing(tmp_path / "out") if name != "dataset.json"] == [
         f"{folder}/{name}.nii.gz" for folder in ("images", "labels") for name in "ab"
     ]
+
+
+def test_pictures_that_store_something_else_than_values_are_written_anew(tmp_path: Path) -> None:
+    """Transparency, labels with a palette, and labels stored as colours; plain ones stay byte for byte."""
+    rng = np.random.default_rng(0)
+    label = np.zeros((40, 50), np.uint8)
+    label[10:30, 15:35], label[5:8, 5:8] = 1, 2
+    photo = rng.integers(0, 255, (40, 50, 3), np.uint8)
+    indexed = Image.fromarray(label)
+    indexed.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    opaque = np.full((40, 50, 1), 255, np.uint8)
+    kinds = {
+        "plain": (photo, Image.fromarray(label)),
+        "odd": (np.concatenate([photo, opaque], -1), indexed),
+        "grey": (photo, Image.fromarray(label[..., None].repeat(3, -1))),
+    }
+    for name, (image, mask) in kinds.items():
+        for folder, picture in (("images", Image.fromarray(image)), ("labels", mask)):
+            (tmp_path / "a" / folder).mkdir(parents=True, exist_ok=True)
+            picture.save(tmp_path / "a" / folder / f"{name}.png")
+    convert(tmp_path / "a", tmp_path / "b", "nnunet")
+    for name in kinds:
+        with Image.open(tmp_path / "b" / "imagesTr" / f"{name}_0000.png") as image:
+            assert image.mode == "RGB" and np.array_equal(np.asarray(image), photo)
+        with Image.open(tmp_path / "b" / "labelsTr" / f"{name}.png") as image:
+            assert image.mode == "L" and np.array_equal(np.asarray(image), label)
+    for old, new in (("images/plain.png", "imagesTr/plain_0000.png"), ("labels/plain.png", "labelsTr/plain.png")):
+        assert (tmp_path / "a" / old).read_bytes() == (tmp_path / "b" / new).read_bytes()
+    convert(tmp_path / "a", tmp_path / "c", "folders")
+    assert (tmp_path / "a/images/odd.png").read_bytes() == (tmp_path / "c/images/odd.png").read_bytes()
+
+
+def test_folders_whose_name_is_no_text(tmp_path: Path) -> None:
+    """The name stands in dataset.json as JSON escapes it."""
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xfcr"))
+    convert(dataset(root), tmp_path / "b", "msd")
+    assert json.loads((tmp_path / "b" / "dataset.json").read_text())["name"] == root.name

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from masg_sam.data.io import read_image
 from masg_sam.data.layouts import Case, find_images, find_labels, find_training_cases
@@ -524,3 +526,16 @@ def test_a_link_to_nothing_is_told_as_such(missing: str, tmp_path: Path) -> None
     with pytest.raises(ImageError, match="a link to nothing") as caught:
         read_image(next(path for path in (*case.images, tmp_path / missing) if path.is_symlink()))
     assert caught.value.found == "../.git/annex/objects/x.png" and "datalad get" in str(caught.value.mend)
+
+
+def test_numbered_colour_pictures_are_cases_of_their_own(tmp_path: Path) -> None:
+    """Three of them are no three channels; three grey ones are."""
+    for i in range(3):
+        for name, shape in (("colour", (8, 8, 3)), ("grey", (8, 8))):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(np.full(shape, i, np.uint8)).save(tmp_path / name / f"f_{i:04d}.png")
+    assert names(find_images(tmp_path / "colour", 3)) == ["f_0000", "f_0001", "f_0002"]
+    assert names(find_images(sorted((tmp_path / "colour").iterdir()), 3)) == ["f_0000", "f_0001", "f_0002"]
+    assert names(find_images(tmp_path / "grey", 3)) == ["f"]
+    (tmp_path / "grey" / "f_0000.png").write_bytes(b"no picture")
+    assert names(find_images(tmp_path / "grey", 3)) == ["f"]  # what is wrong is told where it is read

@@ -133,6 +133,7 @@ def test_train_predict_evaluate(make_dataset: Callable[..., Path], flags: list[s
     found = json.loads(compared.stdout)["comparisons"]
     assert [one["metric"] for one in found] == ["dice", "hd95_mm", "surface_dice"]
     assert found[0]["pairs"][0]["first"] == "kept" and found[0]["pairs"][0]["mean"] == 0
+    assert found[0]["notes"] == {"kept": report["notes"], "masks": report["notes"]}
     assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
     refused = masg_sam("compare", *methods)
     assert refused.returncode == 2 and "--labels" in refused.stderr

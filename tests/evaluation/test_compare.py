@@ -189,3 +189,8 @@ def test_table_and_json():
     facts = found.to_json()
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert facts["pairs"][0]["holds"] is True
+
+
+def test_what_a_reader_of_the_evaluations_should_know_is_kept():
+    one = compare({"new": evaluation(*BETTER, notes=["a is missed"]), "old": evaluation(*RISING)})
+    assert one.notes == one.to_json()["notes"] == {"new": ["a is missed"], "old": []}

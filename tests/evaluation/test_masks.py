@@ -194,3 +194,25 @@ def test_names_that_cannot_be_read(tmp_path, text):
     with pytest.raises(LayoutError) as caught:
         read_names(path)
     assert caught.value.path == path
+
+
+def test_what_a_mask_of_one_class_leaves_to_nobody_is_background_too(tmp_path):
+    """255 stands for a class that is 1 as well, but not where it is what nobody labelled."""
+    write(tmp_path / "labels" / "p1.nii.gz", two_organs(1, 255))
+    write(tmp_path / "masks" / "p1.nii.gz", two_organs(255, 255))
+    name(tmp_path / "labels", {"tumour": 1, "ignore": 255})
+    name(tmp_path / "masks", {"tumour": 1, "ignore": 255})
+    assert evaluate(tmp_path / "masks", tmp_path / "labels").counts("tumour")["missed"] == 1
+    name(tmp_path / "masks", {"tumour": 1})
+    assert evaluate(tmp_path / "masks", tmp_path / "labels").values("dice") == [1]
+
+
+def test_labels_that_are_called_like_channel_0_of_their_image(tmp_path):
+    for case in "ab":
+        write(tmp_path / "labels" / f"{case}_0000.nii.gz", two_organs(1, 0))
+        write(tmp_path / "masks" / f"{case}.nii.gz", two_organs(1, 0))
+    found = evaluate(tmp_path / "masks", tmp_path / "labels")
+    assert [case.case for case in found.cases] == ["a", "b"] and found.values("dice") == [1, 1] and not found.notes
+    write(tmp_path / "labels" / "a.nii.gz", two_organs(1, 0))  # then the mask is of this one
+    with pytest.raises(LayoutError, match="1 of 3 labelled cases have no mask"):
+        evaluate(tmp_path / "masks", tmp_path / "labels")

@@ -175,18 +175,23 @@ class _Values:
         pictures: whether the labels are pictures, which may have been compressed with loss.
         lossy: whether one of them is a JPEG.
         folder: where they lie.
+        strange: the first of them with a value that no class can have.
     """
 
     totals: Counter[int]
     pictures: bool = False
     lossy: bool = False
     folder: Path | None = None
+    strange: Path | None = None
 
     @classmethod
     def count(cls, labels: Iterable[Volume]) -> _Values:
         found = cls(Counter())
         for label in labels:
-            found.totals.update(count_values(label))
+            values = count_values(label)
+            found.totals.update(values)
+            if found.strange is None and not 0 <= min(values) <= max(values) <= MOST_VALUE:
+                found.strange = label.path
             found.pictures |= label.is_picture
             found.lossy |= label.path.suffix.lower() in LOSSY
             found.folder = label.path.parent
@@ -245,7 +250,7 @@ def _not_classes(found: _Values) -> LabelError:
     values = found.foreground
     return LabelError(
         "label values are no class numbers",
-        path=found.folder,
+        path=found.strange or found.folder,
         found=f"{len(values)} values from {values[0]} to {values[-1]}"
         + (", in files compressed with loss" if found.lossy else ""),
         expected=f"at most {MOST_CLASSES} whole numbers from 1 to {MOST_VALUE}, one a class",

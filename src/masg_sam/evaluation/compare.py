@@ -47,6 +47,7 @@ class Comparison:
         means: method to its mean over cases.
         ranks: method to its mean rank over the cases defined for all, 1 being best, ties shared.
         pairs: in the order the methods were given.
+        notes: method to what a reader of its evaluation should know, in words.
     """
 
     metric: str
@@ -56,6 +57,7 @@ class Comparison:
     means: dict[str, float | None]
     ranks: dict[str, float | None]
     pairs: list[Difference]
+    notes: dict[str, list[str]]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; undefined is null."""
@@ -159,6 +161,7 @@ def compare(evaluations: Mapping[str, Evaluation], metric: str = "dice", class_n
         {name: statistics.mean(column.values()) for name, column in values.items()},
         _mean_ranks(scores, HIGHER_IS_BETTER[metric]),
         differences(scores, list(combinations(scores, 2))),
+        {name: evaluation.notes for name, evaluation in evaluations.items()},
     )
 
 

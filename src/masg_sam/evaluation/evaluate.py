@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from masg_sam.data.io import LabelSource, is_loose, label_on_grid, read_label
 from masg_sam.data.labels import IGNORED, LabelMap, fit_label_map
 from masg_sam.data.layouts import find_labels
+from masg_sam.data.layouts.folders import CHANNEL
 from masg_sam.data.volume import Volume
 from masg_sam.errors import ConfigError, LabelError, LayoutError, few
 from masg_sam.evaluation.masks import ClassReader, MaskFiles, find_masks
@@ -151,7 +152,8 @@ def _pairs(
     if one_each:
         (case, truth), (mask,) = next(iter(truths.items())), masks.values()
         return {case: (mask, truth)}
-    missing = [case for case in truths if case not in masks]
+    own = {case: _mask_name(case, masks, truths) for case in truths}
+    missing = [case for case, name in own.items() if name not in masks]
     if missing:
         raise LayoutError(
             f"{len(missing)} of {len(truths)} labelled cases have no mask",
@@ -160,7 +162,15 @@ def _pairs(
             expected="a mask of the same name for each label",
             mend="predict them, or give a folder with the labels you want compared",
         )
-    return {case: (masks[case], truth) for case, truth in truths.items()}
+    return {own[case]: (masks[own[case]], truth) for case, truth in truths.items()}
+
+
+def _mask_name(case: str, masks: Container[str], truths: Container[str]) -> str:
+    """The name that a case's mask has: without channel 0000, where the label is called like the image of that."""
+    numbered = CHANNEL.fullmatch(case)
+    if case in masks or numbered is None or int(numbered["channel"]) or numbered["name"] in truths:
+        return case
+    return str(numbered["name"])
 
 
 def _notes(found: Matched, pictures: list[bool]) -> list[str]:

@@ -132,9 +132,10 @@ class ClassReader:
 
 
 def encode_mask(mask: Volume, label_map: LabelMap) -> np.ndarray:
-    """A mask by the labels' map; where there is one class, 0/1 and 0/255 mean the same."""
+    """A mask by the labels' map; where there is one class, 0/1 and 0/255 mean the same, but for what is ignored."""
     values = set(np.unique(mask.data).tolist())
-    if label_map.num_classes == 1 and len(values - {0}) <= 1 and values <= {*BLACK_AND_WHITE, *label_map.values}:
+    either = {*BLACK_AND_WHITE, *label_map.values} - {label_map.ignore}
+    if label_map.num_classes == 1 and len(values - {0}) <= 1 and values <= either:
         return (mask.data[0] > 0).astype(np.uint8)
     return label_map.encode(mask)
 

@@ -146,6 +146,18 @@ def test_dataset_json_gives_the_values(tmp_path: Path) -> None:
     assert caught.value.found == "polyp"
 
 
+def test_names_that_differ_in_capitals_and_spaces_are_one_class(tmp_path: Path) -> None:
+    """As everywhere; it is called as it was written first."""
+    categories = [{"id": 7, "name": "Flat polyp"}, {"id": 2, "name": "tool"}, {"id": 5, "name": "flat_polyp"}]
+    shapes = [annotation([BOX]), annotation([BOX], category=2, image=4), annotation([BOX], category=5, image=4)]
+    root = write_coco(tmp_path, categories=categories, annotations=shapes)
+    dataset = find_training_cases(root)
+    assert dataset.class_names == {1: "tool", 2: "flat_polyp"}  # in the order of their numbers
+    assert label_of(dataset, "a").max() == label_of(dataset, "b").max() == 2
+    (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "tool": 4, "FLAT POLYP": 9}}))
+    assert label_of(find_training_cases(root), "a").max() == 9
+
+
 def test_shapes_of_the_background_take_away_and_ignore_is_nobodys(tmp_path: Path) -> None:
     categories = [{"id": i, "name": name} for i, name in enumerate(("polyp", "background", "ignore"))]
     shapes = [

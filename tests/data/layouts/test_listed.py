@@ -164,3 +164,15 @@ def test_mend_of_equal_names_names_the_column(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="same name") as caught:
         find_training_cases(jsn(touch(tmp_path, *FILES), rows))
     assert "`case`" in str(caught.value.mend)
+
+
+def test_a_label_that_is_missing_is_no_case_less(tmp_path: Path) -> None:
+    """Where labels are asked for; those of images that are missing are labels all the same."""
+    path = csv(touch(tmp_path, "a.nii.gz", "a_seg.nii.gz", "c_seg.nii.gz"), "image,label\na.nii.gz,a_seg.nii.gz\n")
+    assert list(find_labels(path)[0]) == ["a"]
+    csv(tmp_path, "image,label\na.nii.gz,a_seg.nii.gz\nc.nii.gz,c_seg.nii.gz\n")
+    assert list(find_labels(path)[0]) == ["a", "c"]
+    csv(tmp_path, "image,label\na.nii.gz,typo.nii.gz\n")
+    with pytest.raises(LayoutError, match="is missing") as caught:
+        find_labels(path)
+    assert str(caught.value.path).endswith("typo.nii.gz")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from masg_sam.data.annotations.shapes import Shape
-from masg_sam.data.dataset_json import IGNORE, MOST_CLASSES
+from masg_sam.data.dataset_json import IGNORE, MOST_CLASSES, plain
 from masg_sam.data.io.picture import DAMAGE, MOST_PIXELS, UPRIGHT, shown_as
 from masg_sam.data.volume import Geometry, Volume
 from masg_sam.errors import GeometryError, LabelError, LayoutError, few
@@ -109,8 +109,8 @@ def class_values(names: Sequence[str], given: Mapping[int, str], path: Path) -> 
     """
     known = {_plain(name): value for value, name in given.items()}
     values = {name: 0 for name in names if name.lower() in BACKGROUND and _plain(name) not in known}
-    named = [name for name in names if name not in values]
-    if unknown := [name for name in named if _plain(name) not in known] if known else []:
+    named = {name: _plain(name) for name in names if name not in values}
+    if unknown := [name for name, one in named.items() if one not in known] if known else []:
         raise LabelError(
             "classes that dataset.json does not name",
             path=path,
@@ -118,14 +118,18 @@ def class_values(names: Sequence[str], given: Mapping[int, str], path: Path) -> 
             expected=few(list(known)),
             mend="add them to `labels` in dataset.json, or take dataset.json away",
         )
-    if len(named) > MOST_CLASSES:
-        raise LabelError(f"{len(named)} classes", path=path, expected=f"at most {MOST_CLASSES}", mend="take some out")
-    return values | {name: known.get(_plain(name), k) for k, name in enumerate(named, start=1)}
+    numbers = {one: k for k, one in enumerate(dict.fromkeys(named.values()), start=1)}
+    if len(numbers) > MOST_CLASSES:
+        raise LabelError(f"{len(numbers)} classes", path=path, expected=f"at most {MOST_CLASSES}", mend="take some out")
+    return values | {name: (known or numbers)[one] for name, one in named.items()}
 
 
 def value_names(values: Mapping[str, int]) -> dict[int, str]:
     """Name of each label value, without the background; what nobody labelled is ``ignore``."""
-    return {value: _plain(name) for name, value in values.items() if value}
+    names: dict[int, str] = {}
+    for name, value in values.items():
+        names.setdefault(value, IGNORE if _plain(name) == IGNORE else name)  # as it was written first
+    return {value: name for value, name in names.items() if value}
 
 
 def drawn_label(picture: Picture, values: Mapping[str, int], file: Path | None) -> DrawnLabel:
@@ -178,4 +182,4 @@ def _must_be_upright(picture: Path | None, label: Path) -> None:
 
 
 def _plain(name: str) -> str:
-    return IGNORE if name.lower() in IGNORED else name
+    return IGNORE if name.lower() in IGNORED else plain(name)

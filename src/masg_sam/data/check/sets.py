@@ -61,7 +61,7 @@ def label_findings(cases: Sequence[CaseSummary], label_map: LabelMap) -> Iterato
     yield from _unseen(cases, label_map)
     yield from _rare(cases, label_map)
     for case in cases:
-        if not case.labelled:
+        if not case.labelled and label_map.num_classes:  # what the values mean is known
             message = f"{case.name}: the label is empty; the case only teaches background"
             yield warning(case.name, message, "see whether the right label was exported, or take the case out")
         yield from _strays(case, label_map)

@@ -31,7 +31,7 @@ from masg_sam.data.labels import IGNORED, MOST_CODES, LabelMap
 from masg_sam.data.layouts import Case, Dataset, find_held_out, look_for_cases
 from masg_sam.data.volume import Volume
 from masg_sam.errors import ConfigError, ImageError, LabelError, OutputError, few
-from masg_sam.files import folder_moved_into_place
+from masg_sam.files import folder_moved_into_place, write_text
 
 log = logging.getLogger(__name__)
 TARGETS: dict[str, Callable[[Source], Target]] = {"nnunet": NnUnet, "msd": Decathlon, "folders": Folders, "bids": Bids}
@@ -64,7 +64,7 @@ def convert(data: Path, out: Path, to: str, link: bool = False) -> None:
                 _write_case(case, part, source, target, place, link)
         for name, text in target.facts().items():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_text(text, encoding="utf-8", newline="")
+            write_text(place / name, text)
 
 
 def _source(dataset: Dataset) -> Source:
@@ -102,7 +102,8 @@ def _write_images(case: Case, part: str, source: Source, target: Target, place: 
     """The images as they are; all of them anew where one has another format, or holds several channels."""
     names, endings = target.images(part, case), [target.suffix(path) for path in case.images]
     (place / names[0]).parent.mkdir(parents=True, exist_ok=True)
-    if len(names) == len(endings) and endings == [suffix_of(path) for path in case.images]:
+    kept = all(target.keeps(path, grey=len(source.channels) != 3) for path in case.images)
+    if kept and len(names) == len(endings) and endings == [suffix_of(path) for path in case.images]:
         images = [place / (name + ending) for name, ending in zip(names, endings, strict=True)]
         for old, new in zip(case.images, images, strict=True):
             _copy(old, new, link)
@@ -130,7 +131,7 @@ def _write_label(
     old, new, ending = source.labels, target.labels, target.suffix(label_path(label))
     classes = old.encode(found)
     fits = found is read and same_file_axes(like, found) and _same_values(old, new)
-    if isinstance(label, Path) and suffix_of(label) == ending and fits:
+    if isinstance(label, Path) and suffix_of(label) == ending and fits and target.keeps(label, grey=True):
         _copy(label, stem.with_name(stem.name + ending), link)
         return
     values = np.zeros(MOST_CODES, np.int64)

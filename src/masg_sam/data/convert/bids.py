@@ -57,6 +57,10 @@ class Bids:
         """NIfTI."""
         return SCAN
 
+    def keeps(self, path: Path, grey: bool) -> bool:
+        """All."""
+        return True
+
     def images(self, part: str, case: Case) -> list[str]:
         """In the folder of the subject, and of the session if its name has one."""
         return [f"{self._folder(case)}/{self.names[case.name]}_{self.contrast}"]

@@ -54,6 +54,9 @@ class Target(Protocol):
     def suffix(self, path: Path) -> str:
         """The ending that a file of the source gets."""
 
+    def keeps(self, path: Path, grey: bool) -> bool:
+        """Whether a file of that ending may stay as it is; ``grey`` where it holds one channel, as labels do."""
+
     def images(self, part: str, case: Case) -> list[str]:
         """Paths of the images of a case, without ending."""
 

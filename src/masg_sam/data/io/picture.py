@@ -82,6 +82,15 @@ def shown_as(path: Path) -> int:
     return int(found) if found in range(UPRIGHT, 9) else UPRIGHT
 
 
+def stored_mode(path: Path) -> str:
+    """How a picture's pixels are stored, as Pillow names it: ``L``, ``RGB``, ``P`` ...; empty where it cannot tell."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return str(image.mode)
+    except DAMAGE:
+        return ""
+
+
 def orientation(volume: Volume) -> Orientation | None:
     """Between the file's axes and ours; none: rows and columns of a picture stay as they are."""
     return None

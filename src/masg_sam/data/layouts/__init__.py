@@ -9,7 +9,7 @@ from pathlib import Path
 from masg_sam.data.annotations.find import find_drawn, find_drawn_labels
 from masg_sam.data.annotations.slicer import with_segments
 from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
-from masg_sam.data.io import LabelSource, label_names
+from masg_sam.data.io import SUFFIXES, LabelSource, label_names, read_image, suffix_of
 from masg_sam.data.io.kinds import is_there
 from masg_sam.data.layouts.bids import find_bids, is_bids
 from masg_sam.data.layouts.case import (
@@ -36,7 +36,7 @@ from masg_sam.data.layouts.folders import (
 )
 from masg_sam.data.layouts.held_out import TRAINING, find_held_out
 from masg_sam.data.layouts.listed import decathlon_cases, is_list, read_list
-from masg_sam.errors import LayoutError, few
+from masg_sam.errors import InputError, LayoutError, few
 
 __all__ = [
     "Case",
@@ -140,14 +140,14 @@ def find_images(paths: Path | Sequence[Path], channels: int | None = None) -> tu
     given = [paths] if isinstance(paths, Path) else list(paths)
     for path in given:
         _must_exist(path)
-    cases = group_channels([path for path in given if not path.is_dir() and not is_list(path)], channels)
+    cases = _numbered([path for path in given if not path.is_dir() and not is_list(path)], channels)
     for path in given:
         if is_list(path):
             cases += read_list(path)
         elif path.is_dir() and is_bids(path):
             cases += find_bids(path).cases
         elif path.is_dir():
-            cases += group_channels(images_in(images_folder(path)), channels)
+            cases += _numbered(images_in(images_folder(path)), channels)
     cases = [replace(case, label=None) for case in cases if case.images or case.fault]
     if not cases:
         raise nothing_readable(given[0] if given else Path(), "images")
@@ -155,6 +155,19 @@ def find_images(paths: Path | Sequence[Path], channels: int | None = None) -> tu
         if case.fault is not None:
             raise case.fault
     return in_order(cases)
+
+
+def _numbered(files: Sequence[Path], channels: int | None) -> list[Case]:
+    """Files of one case together; pictures that hold all channels each are numbered cases."""
+    cases = group_channels(files, channels)
+    first = next((case.images[0] for case in cases if len(case.images) == channels), None)
+    if channels in (None, 1) or first is None or SUFFIXES.get(suffix_of(first) or "") != "picture":
+        return cases
+    try:
+        whole = read_image(first).data.shape[0] == channels
+    except InputError:  # told where the case is read
+        return cases
+    return group_channels(files, 1) if whole else cases
 
 
 @folders_must_open()
@@ -173,6 +186,9 @@ def find_labels(path: Path) -> tuple[dict[str, LabelSource], dict[int, str]]:
     _must_exist(path)
     if is_list(path) or is_bids(path):
         dataset = look_for_cases(path)
+        for case in dataset.cases:
+            if case.label is None and case.fault is not None:
+                raise case.fault
         return {case.name: case.label for case in dataset.cases if case.label}, dataset.class_names
     folder = path.parent if path.is_file() else labels_folder(path)
     place = next((place for place in (folder, folder.parent) if read_dataset_json(place)), folder)
