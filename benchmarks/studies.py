@@ -45,6 +45,7 @@ METHODS: dict[str, tuple[str, ...]] = {
 }
 REFERENCE = "masg-sam"
 PLAIN = "plain decoder"
+NONE, ALONE = "without all three", ("HAE alone", "BFE alone", "DSF alone")
 LONGER, MORE_STEPS = "longer plain decoder", 1.7  # for about the CPU time of the whole method
 FROM_SCRATCH = "U-Net"
 GIVEN_VECTORS = "CLIP vectors"
@@ -110,10 +111,8 @@ def modules(seeds: list[int]) -> Iterator[Run]:
         "without HAE",
         "without BFE",
         "without DSF",
-        "without all three",
-        "HAE alone",
-        "BFE alone",
-        "DSF alone",
+        NONE,
+        *ALONE,
         "BFE at stride 4",
         PLAIN,
         LONGER,

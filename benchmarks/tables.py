@@ -32,7 +32,7 @@ from records import (
     worst,
 )
 from short import put
-from studies import PLAIN, REFERENCE, STUDIES
+from studies import ALONE, NONE, PLAIN, REFERENCE, STUDIES
 
 from masg_sam.evaluation.statistics import mean, median
 
@@ -72,6 +72,9 @@ CPU can do in minutes, and not what nnU-Net can."""
 UNLABELLED = """Trained twice with the defaults: on the labelled scans, and then on them and on the masks that the
 first model gave to scans without labels. Minutes are of both trainings. **Self-training uses more images than any
 other row.**"""
+ADDED = """To SAM's decoder with its second pass and none of the three: the same runs as above, Δ being the module alone minus
+none. Where two modules do the same, leaving one of them out shows less than each is worth, and this shows more."""
+ADDED_HEADS = ("dataset", "with", "seeds", "Dice without all three", "Dice", "Δ Dice", "Δ HD95", "Δ surface Dice")
 PLAIN_TEXT = """The plain decoder is a feature pyramid on the same encoder; samples, steps and planes are the same."""
 
 
@@ -91,6 +94,8 @@ def write(results: Path, out: Path) -> None:
     for study in ("modules", "controls", "clip"):
         if studies[study]:
             sections.append(methods(title(study), budget(studies[study]), studies[study]))
+    if any(record["method"] in ALONE for record in studies["modules"]):
+        sections.append(additions(studies["modules"]))
     if studies["modules"]:
         sections.append(classes("Modules, class by class", studies["modules"]))
     if studies["terms"]:
@@ -229,6 +234,23 @@ def methods(heading: str, text: str, records: Sequence[Record]) -> str:
             steps = number(mean(run["steps"] for run in runs), 0)
             rows.append([DATASETS[dataset].title, method, str(len(runs)), *scored, *changes, steps, *cost])
     return section(heading, f"{text}\n{PAIRED}", METHOD_HEADS, rows)
+
+
+def additions(records: Sequence[Record]) -> str:
+    """What each module by itself adds to SAM's decoder: the paired difference to none of them, with the same seeds."""
+    groups = grouped(records, "dataset", "method")
+    rows = []
+    for dataset, method in [key for key in groups if key[1] in ALONE and (key[0], NONE) in groups]:
+        seeds = {run["seed"] for run in groups[dataset, method]} & {run["seed"] for run in groups[dataset, NONE]}
+        ours, theirs = ([run for run in groups[dataset, one] if run["seed"] in seeds] for one in (method, NONE))
+        pair = {(dataset, REFERENCE): ours, (dataset, NONE): theirs}
+        row = [DATASETS[dataset].title, method, str(len(seeds))]
+        row += [spread(values(runs, "dice")) for runs in (theirs, ours)]
+        for metric, digits in METRICS:
+            found = against_reference(pair, dataset, metric)[NONE]
+            row.append(difference(found, digits) + "*" * holds(pair, dataset, NONE, found, metric))
+        rows.append(row)
+    return section("What each module adds by itself", ADDED, ADDED_HEADS, rows)
 
 
 def terms(records: Sequence[Record]) -> str:

@@ -179,6 +179,19 @@ def test_the_change_of_each_seed_stands_beside_the_mean(script: Script) -> None:
     assert "| plain decoder | 0.800 ± 0.141 (-0.050) |" in script("short").ablation([*runs, *others])
 
 
+def test_what_a_module_adds_by_itself_with_the_same_seeds(script: Script, tmp_path: Path) -> None:
+    """Seed 0 is common: 0.8 - 0.7; the module's seed 1 and the other dataset's module have nothing beside them."""
+    runs = [whole("modules", "BFE alone", 0.8), whole("modules", "BFE alone", 0.1) | {"seed": 1}]
+    runs += [whole("modules", "without all three", 0.7), whole("modules", "HAE alone", 0.9) | {"dataset": "kvasir20"}]
+    (row,) = script("tables").additions(runs).splitlines()[-1:]
+    assert row.startswith("| LA, 4 scans | BFE alone | 1 | 0.700 | 0.800 | +0.100 (+0.100 to +0.100) |")
+    for number, one in enumerate(runs):
+        (tmp_path / "modules").mkdir(exist_ok=True)
+        (tmp_path / "modules" / f"{number}.json").write_text(json.dumps(one), encoding="utf-8")
+    script("tables").write(tmp_path, tmp_path / "out.md")
+    assert row in (tmp_path / "out.md").read_text(encoding="utf-8")
+
+
 def test_each_commit_is_named_once(script: Script) -> None:
     made = [{"commit": "a"}, {"commit": "a, b"}, {"commit": "b, c"}]
     assert script("records").commits(made) == "a, b, c"

@@ -100,17 +100,17 @@ def test_calibration_of_a_trained_model(
     make_dataset: Callable[..., Path], tiny: Config, tmp_path: Path, precision: str
 ) -> None:
     data = make_dataset(cases=2)
-    settings = {"training.steps": 100, "training.lr": 3e-3, "training.calibration": 6}
+    settings = {"training.steps": 100, "training.lr": 3e-3, "training.calibration": 8}
     config = override(tiny, settings | {"training.precision": precision})
     model = train(data, tmp_path / "run", config)
-    assert model.quality is not None and model.quality.calibration.cases <= 6
+    assert model.quality is not None and model.quality.calibration.cases <= 8
     assert model.quality.familiarity.limit > 0 and model.quality.always == (True,)
     dataset = find_training_cases(data)
     summaries = examine(dataset).cases
-    again = calibrate(model.predictor, dataset.cases, summaries, model.model.task.labels, 6, 0)
+    again = calibrate(model.predictor, dataset.cases, summaries, model.model.task.labels, 8, 0)
     assert again == model.quality
     lacking = [*summaries, replace(summaries[0], spacing=(9.0, 9.0, 9.0), voxels=(0,))]
-    more = calibrate(model.predictor, dataset.cases, lacking, model.model.task.labels, 6, 0)
+    more = calibrate(model.predictor, dataset.cases, lacking, model.model.task.labels, 8, 0)
     assert more.always == (False,) and all(high == 9.0 for _, high in more.familiarity.spacing)
     assert MasgSam.from_pretrained(tmp_path / "run").quality == model.quality
 
@@ -161,7 +161,7 @@ def test_volumes_in_three_planes_from_end_to_end(tiny: Config, tmp_path: Path, m
     assert list(model.model.task.across) == ["coronal", "sagittal"]
     assert planes == [""]  # a sentence that names one plane would be wrong in the others
     assert shapes == [shape[::-1]] * 6
-    assert model.quality is not None and model.quality.calibration.cases <= 6
+    assert model.quality is not None and model.quality.calibration.cases <= 8
     assert "planes" in model.quality.calibration.scales
     loaded = MasgSam.from_pretrained(tmp_path / "run")
     assert loaded.model.task == model.model.task and loaded.quality == model.quality
