@@ -72,8 +72,8 @@ CPU can do in minutes, and not what nnU-Net can."""
 UNLABELLED = """Trained twice with the defaults: on the labelled scans, and then on them and on the masks that the
 first model gave to scans without labels. Minutes are of both trainings. **Self-training uses more images than any
 other row.**"""
-ADDED = """To SAM's decoder with its second pass and none of the three: runs of the table above, Δ being the module alone
-minus none. Where two modules do the same, leaving one of them out shows less than each is worth, and this shows
+ADDED = """To SAM's decoder with its second pass and none of the three: runs of the table above, Δ being the module
+alone minus none. Where two modules do the same, leaving one of them out shows less than each is worth, and this shows
 more."""
 ADDED_HEADS = ("dataset", "with", "seeds", "Dice without all three", "Dice", "Δ Dice", "Δ HD95", "Δ surface Dice")
 PLAIN_TEXT = """The plain decoder is a feature pyramid on the same encoder; samples, steps and planes are the same."""
