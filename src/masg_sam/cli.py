@@ -220,11 +220,12 @@ def compare(
     if as_json:
         typer.echo(json.dumps({"comparisons": [one.to_json() for one in found]}, allow_nan=False))
         return
+    console = Console(markup=False)
     for one in found:
-        Console(markup=False).print(one.table())
+        console.print(one.table())
     for method, said in found[0].notes.items():
         for note in said:
-            Console(markup=False).print(f"{method}: {note}", soft_wrap=True)
+            console.print(f"{method}: {note}", soft_wrap=True)
 
 
 @app.command()

@@ -72,7 +72,8 @@ class LabelMap:
                 ignored = one == self.ignore
                 place[ignored], wrong = IGNORED, wrong & ~ignored
             if wrong.any():
-                strange.update(one[wrong].tolist())
+                values, counts = np.unique(one[wrong], return_counts=True)
+                strange.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         self.must_know(strange, label.path)
         return found
 

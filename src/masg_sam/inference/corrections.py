@@ -72,10 +72,9 @@ class Corrections:
                 self._follow_mask(volume[number], np.any(drawn, axis=0))
                 touched[:] = True
         touched[self._keep_in_boxes(result)] = True
-        for i in (
-            np.flatnonzero(touched) if self.clicks else ()
-        ):  # masks and boxes add up to odds that no click overrules
-            result[i] = result[i].float().log_softmax(0).clamp(min=EXCLUDED).half()
+        if self.clicks:
+            for i in np.flatnonzero(touched):  # masks and boxes add up to odds that no click overrules
+                result[i] = result[i].float().log_softmax(0).clamp(min=EXCLUDED).half()
         self._hear_clicks(volume, sizes, touched)
         return result, touched
 

@@ -189,8 +189,8 @@ def single_pieces(labels: Sequence[np.ndarray], classes: int) -> tuple[bool, ...
         classes: foreground classes K.
     """
     whole = [label for label in labels if not (label == IGNORED).any()]
-    masks = ([mask for label in whole if (mask := label == k).any()] for k in range(1, classes + 1))
-    return tuple(bool(shown) and all(map(_is_single, shown)) for shown in masks)
+    found = ({_is_single(label == k) for label in whole} - {None} for k in range(1, classes + 1))
+    return tuple(verdicts == {True} for verdicts in found)
 
 
 def make_task(
@@ -241,6 +241,9 @@ def _canvas(sides: np.ndarray) -> tuple[int, int]:
     return round_up(rows), round_up(columns)
 
 
-def _is_single(mask: np.ndarray) -> bool:
+def _is_single(mask: np.ndarray) -> bool | None:
+    """``None`` of an empty mask."""
+    if not mask.any():
+        return None
     pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
-    return count == 1 or np.bincount(pieces.ravel())[1:].max() >= SINGLE_PART * mask.sum()
+    return bool(count == 1 or np.bincount(pieces.ravel())[1:].max() >= SINGLE_PART * mask.sum())

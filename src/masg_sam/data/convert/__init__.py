@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,8 @@ from masg_sam.data.io import (
     write_label,
 )
 from masg_sam.data.io.export import write_image
+from masg_sam.data.io.kinds import format_of
+from masg_sam.data.io.picture import stored_mode
 from masg_sam.data.labels import IGNORED, MOST_CODES, LabelMap
 from masg_sam.data.layouts import Case, Dataset, find_held_out, look_for_cases
 from masg_sam.data.volume import Volume
@@ -34,6 +36,7 @@ from masg_sam.errors import ConfigError, ImageError, LabelError, OutputError, fe
 from masg_sam.files import folder_moved_into_place, write_text
 
 log = logging.getLogger(__name__)
+GREY = ("L", "I", "I;16", "I;16L", "I;16B")  # modes of pictures whose values are stored as they are
 TARGETS: dict[str, Callable[[Source], Target]] = {"nnunet": NnUnet, "msd": Decathlon, "folders": Folders, "bids": Bids}
 
 
@@ -102,8 +105,8 @@ def _write_images(case: Case, part: str, source: Source, target: Target, place: 
     """The images as they are; all of them anew where one has another format, or holds several channels."""
     names, endings = target.images(part, case), [target.suffix(path) for path in case.images]
     (place / names[0]).parent.mkdir(parents=True, exist_ok=True)
-    kept = all(target.keeps(path, grey=len(source.channels) != 3) for path in case.images)
-    if kept and len(names) == len(endings) and endings == [suffix_of(path) for path in case.images]:
+    plain = all(_is_plain(path, target, (*GREY, "RGB")) for path in case.images)
+    if plain and len(names) == len(endings) and endings == [suffix_of(path) for path in case.images]:
         images = [place / (name + ending) for name, ending in zip(names, endings, strict=True)]
         for old, new in zip(case.images, images, strict=True):
             _copy(old, new, link)
@@ -131,7 +134,7 @@ def _write_label(
     old, new, ending = source.labels, target.labels, target.suffix(label_path(label))
     classes = old.encode(found)
     fits = found is read and same_file_axes(like, found) and _same_values(old, new)
-    if isinstance(label, Path) and suffix_of(label) == ending and fits and target.keeps(label, grey=True):
+    if isinstance(label, Path) and suffix_of(label) == ending and fits and _is_plain(label, target, GREY):
         _copy(label, stem.with_name(stem.name + ending), link)
         return
     values = np.zeros(MOST_CODES, np.int64)
@@ -143,6 +146,11 @@ def _write_label(
 
 def _same_values(old: LabelMap, new: LabelMap) -> bool:
     return (old.values, old.threshold, old.ignore) == (new.values, new.threshold, new.ignore)
+
+
+def _is_plain(path: Path, target: Target, modes: Sequence[str]) -> bool:
+    """Whether a file stores what the layout's readers are to find: a palette's indices or transparency they are not."""
+    return not target.as_stored or format_of(path) != "picture" or stored_mode(path) in modes
 
 
 def _copy(old: Path, new: Path, link: bool) -> None:

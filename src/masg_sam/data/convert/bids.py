@@ -22,6 +22,7 @@ class Bids:
     """BIDS: raw images of one contrast, labels in ``derivatives/labels``; test cases have no place in it."""
 
     parts: tuple[str, ...] = (TRAINING,)
+    as_stored = False
 
     def __init__(self, source: Source) -> None:
         must_be_scans(source, "BIDS")
@@ -56,10 +57,6 @@ class Bids:
     def suffix(self, path: Path) -> str:
         """NIfTI."""
         return SCAN
-
-    def keeps(self, path: Path, grey: bool) -> bool:
-        """All."""
-        return True
 
     def images(self, part: str, case: Case) -> list[str]:
         """In the folder of the subject, and of the session if its name has one."""

@@ -46,16 +46,15 @@ class Target(Protocol):
     Attributes:
         labels: the label values it gets.
         parts: of the source that it has a place for.
+        as_stored: whether pictures are read there without palette and transparency.
     """
 
     labels: LabelMap
     parts: tuple[str, ...]
+    as_stored: bool
 
     def suffix(self, path: Path) -> str:
         """The ending that a file of the source gets."""
-
-    def keeps(self, path: Path, grey: bool) -> bool:
-        """Whether a file of that ending may stay as it is; ``grey`` where it holds one channel, as labels do."""
 
     def images(self, part: str, case: Case) -> list[str]:
         """Paths of the images of a case, without ending."""

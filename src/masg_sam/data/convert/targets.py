@@ -21,14 +21,12 @@ from masg_sam.data.convert.source import (
 from masg_sam.data.dataset_json import FILE
 from masg_sam.data.io import label_path, suffix_of
 from masg_sam.data.io.kinds import format_of
-from masg_sam.data.io.picture import stored_mode
 from masg_sam.data.labels import LabelMap
 from masg_sam.data.layouts import Case
 
 ENDINGS = {TRAINING: "Tr", TEST: "Ts", "validation": "Val"}
 FOLDERS = {TRAINING: "", TEST: "test/", "validation": "val/"}
 KEPT = (".nii.gz", ".nrrd", ".mha", ".png")  # nnU-Net reads these by their ending alone
-GREY = ("L", "I", "I;16", "I;16L", "I;16B")  # modes of pictures whose values are stored as they are
 TWO_FILES = (".mhd", ".nhdr")  # a header, and voxels in another file
 
 
@@ -36,6 +34,7 @@ class NnUnet:
     """nnU-Net v2: files of one ending, channels numbered, classes counted from 1 without gaps."""
 
     parts: tuple[str, ...] = tuple(ENDINGS)
+    as_stored = True
 
     def __init__(self, source: Source) -> None:
         self.source, self.labels = source, consecutive(source.labels)
@@ -50,10 +49,6 @@ class NnUnet:
     def suffix(self, path: Path) -> str:
         """One for all."""
         return self.ending
-
-    def keeps(self, path: Path, grey: bool) -> bool:
-        """No picture of a palette or with transparency, whose stored values nnU-Net would take for channels."""
-        return format_of(path) != "picture" or stored_mode(path) in (GREY if grey else (*GREY, "RGB"))
 
     def images(self, part: str, case: Case) -> list[str]:
         """A file a channel; one of all colours for a picture."""
@@ -74,6 +69,7 @@ class Decathlon:
     """Medical Segmentation Decathlon: NIfTI, and a list of pairs; several channels as the first nnU-Net had them."""
 
     parts: tuple[str, ...] = tuple(ENDINGS)
+    as_stored = False
 
     def __init__(self, source: Source) -> None:
         must_be_scans(source, "the Decathlon's layout")
@@ -82,10 +78,6 @@ class Decathlon:
     def suffix(self, path: Path) -> str:
         """NIfTI."""
         return SCAN
-
-    def keeps(self, path: Path, grey: bool) -> bool:
-        """All."""
-        return True
 
     def images(self, part: str, case: Case) -> list[str]:
         """The listed name, or with several channels that name and a number."""
@@ -122,6 +114,7 @@ class Folders:
     """images/ and labels/, the test and validation cases in test/ and val/; formats as they are, but no DICOM."""
 
     parts: tuple[str, ...] = tuple(FOLDERS)
+    as_stored = False
 
     def __init__(self, source: Source) -> None:
         self.source, self.labels = source, exact(source.labels)
@@ -131,10 +124,6 @@ class Folders:
         own = suffix_of(path)
         kept = own and own not in TWO_FILES and format_of(path) != "dicom" and path.is_file()
         return own if own and kept else self.source.usual_suffix
-
-    def keeps(self, path: Path, grey: bool) -> bool:
-        """All."""
-        return True
 
     def images(self, part: str, case: Case) -> list[str]:
         """The name of the case, or with several files that name and a number."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from masg_sam.data.annotations.find import find_drawn, find_drawn_labels
 from masg_sam.data.annotations.slicer import with_segments
 from masg_sam.data.dataset_json import channel_names, class_names, read_dataset_json, training_pairs
-from masg_sam.data.io import SUFFIXES, LabelSource, label_names, read_image, suffix_of
-from masg_sam.data.io.kinds import is_there
+from masg_sam.data.io import LabelSource, label_names, read_image
+from masg_sam.data.io.kinds import format_of, is_there
 from masg_sam.data.layouts.bids import find_bids, is_bids
 from masg_sam.data.layouts.case import (
     Case,
@@ -161,7 +161,7 @@ def _numbered(files: Sequence[Path], channels: int | None) -> list[Case]:
     """Files of one case together; pictures that hold all channels each are numbered cases."""
     cases = group_channels(files, channels)
     first = next((case.images[0] for case in cases if len(case.images) == channels), None)
-    if channels in (None, 1) or first is None or SUFFIXES.get(suffix_of(first) or "") != "picture":
+    if channels in (None, 1) or first is None or format_of(first) != "picture":
         return cases
     try:
         whole = read_image(first).data.shape[0] == channels
